@@ -1,0 +1,207 @@
+"""The detector process: pictures, flow stacks and sound windows in; steps and events out.
+
+A modality that runs ahead of the others is left in its socket (the senders then wait: this is the
+back-pressure), so memory is bounded whatever the order of arrival. Events go to subscribers on the
+publisher's socket while it works, steps and events to the supervisor.
+"""
+
+import hashlib
+import signal
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+import numpy as np
+import zmq
+
+from ..engines.catalogue import ModelSet
+from ..engines.engine import Engine
+from ..engines.settings import ModalityName
+from .detector import Detector, StepResult
+from .events import Event, ModelInfo
+from .flow import FlowStack
+from .media import Picture, SourceInfo
+from .messages import Message, MessageError, receive, send
+from .publish import EventLog, Publisher
+from .sockets import QUEUE, pull, push
+from .tracks import Change, EndReason
+from .windows import SoundWindow
+from .worker import POLL_MS, Worker
+
+INPUTS: dict[ModalityName, str] = {"object": "pictures", "action": "stacks", "sound": "windows"}
+RESULTS_LINGER_MS = 1_000
+SHUTDOWN_SEND_MS = 1_000  # how long the last events may take to reach the supervisor
+
+
+@dataclass
+class _Served:
+    """What the worker remembers of a source beside the detector."""
+
+    log: EventLog
+    duration: float = 0.0
+    arrived: dict[int, float] = field(default_factory=dict)  # step -> newest input, monotonic
+
+
+class DetectorWorker:
+    """Connect a `Detector` to the sockets of a run."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        run: str,
+        models: ModelSet,
+        wanted: frozenset[str],
+        system_id: str,
+        publish: str | None,
+        may_move: bool,
+    ) -> None:
+        engines = models.load()
+        self._worker = worker
+        self._detector = Detector(engines, models.decoding, models.labels, wanted)
+        self._model = model_info(engines)
+        self._system_id = system_id
+        self._served: dict[int, _Served] = {}
+        self._closed: set[int] = set()  # numbers; what still comes of them is ignored
+        self._inputs = {m: pull(worker.context, run, name) for m, name in INPUTS.items()}
+        self._results = push(worker.context, run, "results", linger_ms=RESULTS_LINGER_MS)
+        self._publisher = (
+            None if publish is None else Publisher(worker.context, publish, may_move=may_move)
+        )
+        self._is_stopped = False
+        signal.signal(signal.SIGTERM, self._stop)
+        endpoint = None if self._publisher is None else self._publisher.endpoint
+        worker.tell("ready", endpoint=endpoint, model=self._model.model_dump())
+
+    def serve(self) -> None:
+        """Work until asked to stop by SIGTERM."""
+        while not self._is_stopped:
+            self._receive()
+            for source in list(self._served):
+                self._advance(source)
+            if self._publisher is not None:
+                self._publisher.greet()
+        self._results.setsockopt(zmq.SNDTIMEO, SHUTDOWN_SEND_MS)
+        is_interrupted = bool(self._served)
+        for source in list(self._served):
+            self._close(source, "shutdown")
+        if self._publisher is not None:
+            self._publisher.close()
+        if is_interrupted:
+            self._worker.wait()
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._is_stopped = True
+
+    def _receive(self) -> None:
+        """Take what has arrived, except from a modality that is ahead of the others."""
+        poller = zmq.Poller()
+        aligners = [state.aligner for state in self._detector.sources.values()]
+        for modality, socket in self._inputs.items():
+            if not any(aligner.is_full(modality) for aligner in aligners):
+                poller.register(socket, zmq.POLLIN)
+        ready = dict(poller.poll(POLL_MS))
+        if not ready:
+            self._worker.check_parent()
+        for modality, socket in self._inputs.items():
+            if socket not in ready:
+                continue
+            for _ in range(QUEUE):
+                try:
+                    self._take(modality, receive(socket))
+                except MessageError:
+                    continue
+                self._worker.progress()
+                if not socket.poll(0):
+                    break
+
+    def _take(self, modality: ModalityName, message: Message) -> None:
+        is_new = message.source not in self._served and message.source not in self._closed
+        if message.kind == "open" and is_new:  # whichever of the three inputs is the first
+            self._open(message.source, SourceInfo(**message.data["info"]))
+        served = self._served.get(message.source)
+        if served is None:
+            return  # of a source that was given up
+        aligner = self._detector.sources[message.source].aligner
+        if message.kind == "end":
+            served.duration = float(message.data["duration"])
+            aligner.end(modality, message.index)
+        elif message.kind in ("gap", "picture", "stack", "window"):
+            aligner.put(modality, message.index, _item(message))
+            arrived = float(message.data.get("arrived", time.monotonic()))
+            served.arrived[message.index] = max(served.arrived.get(message.index, 0.0), arrived)
+
+    def _open(self, source: int, info: SourceInfo) -> None:
+        self._detector.open(source, info)
+        self._served[source] = _Served(EventLog(info.name, self._model, self._system_id))
+
+    def _advance(self, source: int) -> None:
+        for result in self._detector.results(source):
+            self._emit(source, result)
+            self._worker.progress()
+        if self._detector.sources[source].aligner.is_done:
+            self._close(source, "end_of_stream")
+
+    def _emit(self, source: int, result: StepResult) -> None:
+        arrived = self._served[source].arrived.pop(result.step.step, None)
+        events = self._publish(source, result.changes, arrived)
+        playing = () if result.playing is None else (result.playing.astype(np.float16),)
+        data = {"step": result.step.model_dump(mode="json"), "events": events}
+        send(self._results, Message("step", source, result.step.step, data, playing))
+
+    def _publish(
+        self, source: int, changes: list[Change], arrived: float | None = None
+    ) -> list[dict[str, object]]:
+        """Publish the events of changes, and return them as they stand in the JSON Lines."""
+        latency_ms = None if arrived is None else 1000 * (time.monotonic() - arrived)
+        events: list[Event] = [
+            self._served[source].log.event(change, latency_ms) for change in changes
+        ]
+        if self._publisher is not None:
+            for event in events:
+                self._publisher.publish(event)
+        return [event.model_dump(mode="json", by_alias=True) for event in events]
+
+    def _close(self, source: int, reason: EndReason) -> None:
+        n_steps = self._detector.sources[source].aligner.next_step
+        events = self._publish(source, self._detector.close(source, reason))
+        data = {"events": events, "duration": self._served.pop(source).duration}
+        self._closed.add(source)
+        try:
+            send(self._results, Message("done", source, n_steps, data))
+        except zmq.Again:
+            self._is_stopped = True  # the supervisor no longer listens: it is being killed
+
+
+def _item(message: Message) -> Picture | FlowStack | SoundWindow | None:
+    """Return the input a message brings; None for a gap and for missing sound."""
+    if message.kind == "picture":
+        return Picture(message.index, message.arrays[0])
+    if message.kind == "stack":
+        return FlowStack(message.index, message.arrays[0])
+    if message.kind == "window" and not message.data["missing"]:
+        return SoundWindow(message.index, message.arrays[0], int(message.data["output"]), False)
+    return None
+
+
+def model_info(engines: dict[ModalityName, Engine]) -> ModelInfo:
+    """Return the `model` field of events: what all engines are, in one record."""
+    parts = [engines[name] for name in sorted(engines)]
+    return ModelInfo(
+        name="+".join(dict.fromkeys(engine.header.name for engine in parts)),
+        hash=hashlib.sha256("".join(engine.hash for engine in parts).encode()).hexdigest()[:12],
+        engine="+".join(dict.fromkeys(engine.backend for engine in parts)),
+        precision="+".join(dict.fromkeys(engine.precision for engine in parts)),
+    )
+
+
+def detect(
+    worker: Worker,
+    run: str,
+    models: ModelSet,
+    wanted: frozenset[str],
+    system_id: str,
+    publish: str | None,
+    may_move: bool,
+) -> None:
+    """Be the detector process."""
+    DetectorWorker(worker, run, models, wanted, system_id, publish, may_move).serve()

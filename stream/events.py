@@ -1,0 +1,106 @@
+"""Detections of a step and events on the wire: the records that leave the pipeline.
+
+`Event` is the message of schema `playspot/event/1`; its JSON Schema is `playspot schema event`.
+Times are media seconds from the first sample of the source unless the name says wall. Points and
+boxes are normalised to [0, 1], origin top left, boxes `x0, y0, x1, y1`; None without a picture.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "playspot/event/1"
+
+Status = Literal["ok", "stale", "missing"]
+Unit = float  # in [0, 1]
+Point = tuple[Unit, Unit]
+Box = tuple[Unit, Unit, Unit, Unit]
+
+
+class Modality(BaseModel):
+    """One model's score for a label at the point of a detection (None when it has none)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float | None = Field(default=None, ge=0, le=1)
+    status: Status = "missing"
+
+
+class Modalities(BaseModel):
+    """The three models' scores for one detection."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Modality = Modality()
+    object: Modality = Modality()
+    sound: Modality = Modality()
+
+
+class Detection(BaseModel):
+    """One instrument played at one place in one step."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    score: float = Field(ge=0, le=1)
+    point: Point | None = None
+    box: Box | None = None
+    modalities: Modalities = Modalities()
+
+
+class Step(BaseModel):
+    """One line of `<stem>.steps.jsonl`: every label's score and point, and the detections."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(ge=0)
+    time: float
+    scores: dict[str, float]
+    points: dict[str, Point | None]
+    detections: tuple[Detection, ...] = ()
+
+
+class ModelInfo(BaseModel):
+    """Which models made a detection: names joined, a hash over the files, and the engine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    hash: str
+    engine: str
+    precision: str
+
+
+class Event(BaseModel):
+    """Somebody begins (`new`), goes on (`update`) or stops (`end`) playing an instrument.
+
+    `score` is that of this step, `top_score` the best so far; `start_time` and `end_time` (None
+    until the end) bound the playing, `time` is the media time of this step; `seq` counts the
+    events of a source without gap; `latency_ms` is from arrival of the newest input of the step
+    to publishing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_: Literal["playspot/event/1"] = Field(default=SCHEMA, alias="schema")
+    type: Literal["new", "update", "end"]
+    id: str
+    source: str
+    label: str
+    score: float = Field(ge=0, le=1)
+    top_score: float = Field(ge=0, le=1)
+    start_time: float
+    end_time: float | None = None
+    time: float
+    wall_time: float = Field(description="Unix time of publishing, seconds")
+    step: int = Field(ge=0)
+    seq: int = Field(ge=0)
+    system_id: str
+    point: Point | None = None
+    box: Box | None = None
+    modalities: Modalities = Modalities()
+    latency_ms: float | None = None
+    model: ModelInfo
+    end_reason: Literal["silence", "end_of_stream", "timeout", "source_lost", "shutdown"] | None = (
+        None
+    )

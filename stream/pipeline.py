@@ -1,0 +1,304 @@
+"""The pipeline: all processes of `playspot detect` as one object that yields steps.
+
+    file -> reader -> flow, mel -> detector -> here
+
+Lossless: when whoever iterates is slow, the queues fill and the reader waits.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from ..engines.catalogue import ModelSet
+from .detector_worker import detect
+from .events import Event, ModelInfo, Step
+from .flow_worker import flow
+from .fusion import ScoreMap
+from .media import SourceInfo
+from .mel_worker import mel
+from .messages import Message, receive, send
+from .reader import DATA_SOCKETS, read
+from .sockets import close_run, new_run, pull, push
+from .sources import SourceError
+from .supervisor import Supervisor, WorkerError
+from .timeline import step_time
+from .worker import POLL_MS
+
+START_TIMEOUT = 60.0  # seconds for the processes to start and the networks to load
+STALL_TIMEOUT = 60.0  # seconds without progress in any process
+LAST_REPORT_MS = 500  # how long the last report of a process that has ended may take to arrive
+SERVING = ["flow", "mel", "detector"]
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """One step of a file: its record, its events, its playing map (K, H, W) float16 or None."""
+
+    step: Step
+    events: tuple[Event, ...]
+    playing: ScoreMap | None
+
+
+class Pipeline:
+    """Start the processes on entering, stop them on leaving, and detect in files meanwhile.
+
+    Parameters
+    ----------
+    models : ModelSet
+        Networks and their decoding.
+    wanted : frozenset of str
+        Labels to report; all when empty.
+    publish : str or None
+        Endpoint on which subscribers get the events; None to publish nothing.
+    may_move : bool
+        Whether a free port may be taken when that of `publish` is taken.
+
+    Attributes
+    ----------
+    endpoint : str or None
+        Where events are published.
+    model : ModelInfo
+        What makes the detections.
+
+    Raises
+    ------
+    WorkerError
+        If a process ends, hangs or cannot start.
+    """
+
+    endpoint: str | None
+    model: ModelInfo
+
+    def __init__(
+        self,
+        models: ModelSet,
+        *,
+        wanted: frozenset[str] = frozenset(),
+        publish: str | None = None,
+        may_move: bool = False,
+    ) -> None:
+        self.system_id = secrets.token_hex(4)
+        self._models = models
+        self._detector_args = (models, wanted, self.system_id, publish, may_move)
+        self._n_sources = 0
+        self._run = new_run()
+        self._supervisor = Supervisor(self._run)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def __enter__(self) -> Self:
+        self._control = pull(self._context, self._run, "control")
+        self._results = pull(self._context, self._run, "results")
+        try:
+            self._supervisor.start("flow", flow)
+            front_end = self._models.headers["sound"].front_end or "paper"
+            self._supervisor.start("mel", mel, front_end)
+            self._supervisor.start("detector", detect, *self._detector_args)
+            ready = self._wait_ready()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.endpoint = ready.data["endpoint"]
+        self.model = ModelInfo(**ready.data["model"])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._supervisor.stop()
+        finally:
+            self._context.destroy(linger=0)
+            close_run(self._run)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the workers by name."""
+        return self._supervisor.pids()
+
+    def open(self, path: Path, *, name: str | None = None) -> "FileRun":
+        """Return a file on its way through the pipeline, opened and ready to be iterated.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be read.
+        """
+        self._n_sources += 1
+        header = self._models.headers["object"]
+        reader = f"reader-{self._n_sources}"
+        self._supervisor.start(
+            reader,
+            read,
+            self._n_sources,
+            path,
+            name or path.stem,
+            header.picture_side,
+            header.picture_multiple,
+        )
+        return FileRun(self, self._n_sources, reader, path)
+
+    def _wait_ready(self) -> Message:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            for message in self.reports(POLL_MS):
+                if message.kind == "ready":
+                    return message
+            self._supervisor.check(SERVING)
+        raise WorkerError(f"the pipeline did not start within {START_TIMEOUT:.0f} s")
+
+    def results(self, timeout_ms: int) -> Message | None:
+        """Return the next result of the detector, None if there is none in time."""
+        return receive(self._results) if self._results.poll(timeout_ms) else None
+
+    def check(self) -> None:
+        """Raise `WorkerError` if a process that serves all sources has ended."""
+        self._supervisor.check(SERVING)
+
+    def has_ended(self, worker: str) -> bool:
+        """Return whether a worker process has ended."""
+        return self._supervisor.exit_code(worker) is not None
+
+    def reap(self, worker: str) -> None:
+        """End a worker; returns when it is gone."""
+        self._supervisor.reap(worker)
+
+    def give_up(self, source: int, n_steps: int) -> None:
+        """Tell every process that no more of a source will come."""
+        for name in (*DATA_SOCKETS, "stacks", "windows"):
+            socket = push(self._context, self._run, name, linger_ms=1000)
+            send(socket, Message("end", source, n_steps, {"duration": step_time(n_steps)}))
+            socket.close()
+
+    def reports(self, timeout_ms: int) -> Iterator[Message]:
+        """Yield the workers' reports that have arrived; a failure is raised."""
+        while self._control.poll(timeout_ms):
+            message = receive(self._control)
+            timeout_ms = 0
+            if message.kind == "failed":
+                raise WorkerError(f"{message.data['worker']}: {message.data['message']}")
+            yield message
+
+
+class FileRun:
+    """A file on its way through the pipeline; iterate it for its steps.
+
+    Attributes
+    ----------
+    info : SourceInfo
+        Known once the file is open.
+    duration : float
+        Seconds; 0 until the iteration is over.
+    notes : list of str
+        What the user should know of the file, once the iteration is over.
+    final_events : tuple of Event
+        Ends of the events that were open when the file ended.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: int, reader: str, path: Path) -> None:
+        self.duration = 0.0
+        self.notes: list[str] = []
+        self.final_events: tuple[Event, ...] = ()
+        self._pipeline = pipeline
+        self._source = source
+        self._reader = reader
+        self._path = path
+        self._n_steps = 0
+        self._failure: str | None = None
+        self._is_read = False
+        self._is_given_up = False
+        self._progress = time.monotonic()
+        self.info = self._wait_open()
+
+    def __iter__(self) -> Iterator[StepOutput]:
+        """Yield the steps in order; raise `SourceError` at the end if the file broke off."""
+        while (message := self._next()) is not None:
+            if message.kind == "step":
+                self._n_steps = message.index + 1
+                yield StepOutput(
+                    Step(**message.data["step"]),
+                    _events(message),
+                    message.arrays[0] if message.arrays else None,
+                )
+            elif message.kind == "done":
+                self.duration = float(message.data["duration"])
+                self.final_events = _events(message)
+        self._pipeline.reap(self._reader)
+        for report in self._pipeline.reports(0):
+            self._note(report)
+        if self._failure is not None:
+            raise SourceError(self._failure)
+
+    def abandon(self) -> None:
+        """Give the file up and wait until the pipeline has forgotten it."""
+        if not self._is_given_up:
+            self._give_up()
+        while self._next() is not None:
+            pass
+        self._pipeline.reap(self._reader)
+
+    def _wait_open(self) -> SourceInfo:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            has_ended = self._pipeline.has_ended(self._reader)
+            for report in self._pipeline.reports(POLL_MS):
+                self._note(report)
+                if report.kind == "opened" and report.source == self._source:
+                    return SourceInfo(**report.data["info"])
+            if self._failure is not None or has_ended:
+                break
+            self._pipeline.check()
+        self._pipeline.reap(self._reader)
+        raise SourceError(self._failure or f"{self._path}: the reader process ended while opening")
+
+    def _next(self) -> Message | None:
+        """Return the next result of this file, None after its last one."""
+        if self._n_steps < 0:
+            return None
+        while True:
+            has_ended = self._pipeline.has_ended(self._reader)
+            for report in self._pipeline.reports(0):
+                self._note(report)
+            message = self._pipeline.results(POLL_MS)
+            if message is not None and message.source == self._source:
+                self._progress = time.monotonic()
+                if message.kind == "done":
+                    self._n_steps = -1
+                return message
+            self._pipeline.check()
+            if has_ended and not self._is_read and not self._is_given_up:
+                for report in self._pipeline.reports(LAST_REPORT_MS):
+                    self._note(report)
+            if has_ended and not self._is_read and not self._is_given_up:
+                self._failure = self._failure or f"{self._path}: the reader process broke off"
+                self._give_up()
+            if time.monotonic() - self._progress > STALL_TIMEOUT:
+                raise WorkerError(
+                    f"{self._path}: no progress in any process for {STALL_TIMEOUT:.0f} s"
+                )
+
+    def _note(self, report: Message) -> None:
+        self._progress = time.monotonic()
+        if report.source != self._source:
+            return
+        if report.kind == "closed":
+            self._is_read = True
+            self.notes = list(report.data["notes"])
+        elif report.kind == "source_failed":
+            self._is_read = True
+            self._failure = str(report.data["message"])
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._pipeline.give_up(self._source, max(0, self._n_steps))
+
+
+def _events(message: Message) -> tuple[Event, ...]:
+    return tuple(Event(**event) for event in message.data["events"])

@@ -1,0 +1,110 @@
+"""The supervisor: starts the processes of a run, watches them, and stops every one of them.
+
+A worker is judged by its exit code and by its progress. Stopping never waits without a deadline:
+SIGTERM, `GRACE` seconds, SIGKILL.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from . import worker
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+}  # more threads in a worker steal cores from the other workers and gain nothing
+
+
+class WorkerError(RuntimeError):
+    """A process of the pipeline ended or hung; the message is one line for the user."""
+
+
+class Supervisor:
+    """The processes of one run.
+
+    Parameters
+    ----------
+    run : str
+        Name of the run, see `sockets.new_run`.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._spawn = multiprocessing.get_context("spawn")
+        self._processes: dict[str, BaseProcess] = {}
+
+    def start(self, name: str, target: Callable[..., None], *args: Any) -> None:
+        """Start a worker process; `target(worker, run, *args)` is what it does."""
+        process = self._spawn.Process(
+            target=worker.main,
+            args=(target, self.run, name, os.getpid(), *args),
+            name=f"playspot-{name}",
+            daemon=True,
+        )
+        with _environment(ONE_THREAD):
+            process.start()
+        self._processes[name] = process
+
+    def exit_code(self, name: str) -> int | None:
+        """Return the exit code of a worker, None while it runs."""
+        return self._processes[name].exitcode
+
+    def check(self, names: list[str]) -> None:
+        """Raise `WorkerError` if one of these workers has ended."""
+        for name in names:
+            code = self.exit_code(name)
+            if code is not None:
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+                raise WorkerError(f"the {name} process {how}")
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the workers that run."""
+        return {n: p.pid for n, p in self._processes.items() if p.is_alive() and p.pid}
+
+    def reap(self, name: str) -> None:
+        """End one worker; returns when it is gone."""
+        process = self._processes.pop(name)
+        process.terminate()
+        self._end({name: process}, GRACE)
+
+    def stop(self) -> None:
+        """Stop every worker, politely at first; returns when none is left."""
+        try:
+            for process in self._processes.values():
+                process.terminate()
+            self._end(self._processes, GRACE)
+        except BaseException:  # a second Ctrl-C: no more waiting
+            self._end(self._processes, 0.0)
+            raise
+        finally:
+            self._processes.clear()
+
+    def _end(self, processes: dict[str, BaseProcess], grace: float) -> None:
+        deadline = time.monotonic() + grace
+        for process in processes.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in processes.values():
+            if process.is_alive():
+                process.kill()
+            process.join()
+            process.close()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

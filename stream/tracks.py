@@ -1,0 +1,168 @@
+"""When: the regions of each step become events that begin, go on and end.
+
+Two thresholds (hysteresis), a shortest duration and a longest gap, per label and per player: two
+players of one instrument are two tracks. One `Tracker` serves one source; its state depends on
+what it was given only, so a stream and a file give the same events.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..engines.settings import Decoding
+from .detections import Region
+from .events import Box, Detection
+from .timeline import STEP, step_time
+
+EndReason = Literal["silence", "end_of_stream", "timeout", "source_lost", "shutdown"]
+
+MAX_SHIFT = 0.25  # of the picture: a player's region moves less than this from step to step
+
+
+@dataclass
+class Track:
+    """One player of one label, from the first step that reached `on`."""
+
+    label: str
+    number: int
+    first: int  # step
+    last: int  # last step that reached `off`
+    top_score: float
+    detection: Detection
+    id: str | None = None  # set by the publisher once it is reported
+    reported: bool = False
+
+    @property
+    def start_time(self) -> float:
+        """Media time at which the first step begins to stand."""
+        return max(0.0, step_time(self.first) - STEP / 2)
+
+    @property
+    def end_time(self) -> float:
+        """Media time until which the last positive step stands."""
+        return step_time(self.last) + STEP / 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to a track in a step: the core of an event."""
+
+    type: Literal["new", "update", "end"]
+    track: Track
+    step: int
+    detection: Detection
+    end_time: float | None = None
+    end_reason: EndReason | None = None
+
+
+@dataclass
+class Tracker:
+    """Follow the players of one source.
+
+    Parameters
+    ----------
+    decoding : Decoding
+        Thresholds and durations.
+
+    Examples
+    --------
+    >>> tracker = Tracker(Decoding(min_duration=0, gap_merge=0))
+    >>> seen = (Region("drum", 0.9, None, None, (0, 0)), Detection(label="drum", score=0.9))
+    >>> [change.type for change in tracker.update(0, [seen])]
+    ['new']
+    >>> [(change.type, change.end_time) for change in tracker.update(1, [])]
+    [('end', 0.256)]
+    """
+
+    decoding: Decoding
+    _tracks: list[Track] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def update(self, step: int, seen: list[tuple[Region, Detection]]) -> list[Change]:
+        """Return what changed by the regions of `step`; steps must come in increasing order."""
+        changes = self._expire(step, seen)
+        free = [track for track in self._tracks]
+        for region, detection in seen:
+            track = _nearest(region, [t for t in free if t.label == region.label])
+            if track is not None:
+                free.remove(track)
+                self._extend(track, step, detection)
+            elif region.score >= self.decoding.on_of(region.label):
+                track = Track(
+                    region.label, next(self._numbers), step, step, region.score, detection
+                )
+                self._tracks.append(track)
+            else:
+                continue
+            if change := self._report(track, step, detection):
+                changes.append(change)
+        return changes
+
+    def flush(self, step: int, reason: EndReason) -> list[Change]:
+        """Return the ends of all open events: the source is over."""
+        ends = [self._end(track, step, reason) for track in self._tracks if track.reported]
+        self._tracks.clear()
+        return ends
+
+    def open_tracks(self) -> list[Track]:
+        """Return the tracks that were reported and have not ended."""
+        return [track for track in self._tracks if track.reported]
+
+    def _extend(self, track: Track, step: int, detection: Detection) -> None:
+        track.last = step
+        track.detection = detection
+        track.top_score = max(track.top_score, detection.score)
+
+    def _report(self, track: Track, step: int, detection: Detection) -> Change | None:
+        if track.reported:
+            return Change("update", track, step, detection)
+        if track.end_time - track.start_time + 1e-9 < self.decoding.min_duration:
+            return None
+        track.reported = True
+        return Change("new", track, step, detection)
+
+    def _expire(self, step: int, seen: list[tuple[Region, Detection]]) -> list[Change]:
+        """End the tracks whose gap has grown too long (a gap ends at a step that is positive)."""
+        changes = []
+        for track in list(self._tracks):
+            gap = (step - track.last - 1) * STEP
+            matched = _nearest_region(track, [region for region, _ in seen])
+            if gap > self.decoding.gap_merge or (
+                not matched and gap + STEP > self.decoding.gap_merge
+            ):
+                self._tracks.remove(track)
+                if track.reported:
+                    changes.append(self._end(track, step, "silence"))
+        return changes
+
+    def _end(self, track: Track, step: int, reason: EndReason) -> Change:
+        return Change("end", track, step, track.detection, track.end_time, reason)
+
+
+def _iou(a: Box, b: Box) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def _distance(region: Region, track: Track) -> float:
+    """Return 0 ... 1 for a region that may belong to a track (0 is nearest), above 1 for none."""
+    if region.point is None or track.detection.point is None:
+        return 0.5  # without a picture there is one place only
+    (x0, y0), (x1, y1) = region.point, track.detection.point
+    shift = max(abs(x0 - x1), abs(y0 - y1)) / MAX_SHIFT
+    if region.box and track.detection.box:
+        shift = min(shift, 2.0 - 2.0 * _iou(region.box, track.detection.box))
+    return shift
+
+
+def _nearest(region: Region, tracks: list[Track]) -> Track | None:
+    near = [track for track in tracks if _distance(region, track) <= 1]
+    return min(near, key=lambda track: (_distance(region, track), track.number), default=None)
+
+
+def _nearest_region(track: Track, seen: list[Region]) -> bool:
+    return any(r.label == track.label and _distance(r, track) <= 1 for r in seen)

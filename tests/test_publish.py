@@ -1,0 +1,157 @@
+import json
+import os
+import socket
+import threading
+
+import pytest
+import zmq
+
+from playspot.engines.settings import Decoding
+from playspot.stream.detections import Region
+from playspot.stream.events import Detection, Event, ModelInfo
+from playspot.stream.listen import listen
+from playspot.stream.publish import EndpointError, EventLog, Publisher, check_endpoint, topic
+from playspot.stream.sockets import endpoint, new_run, pull, push
+from playspot.stream.tracks import Tracker
+
+MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
+
+
+def events(source: str = "stage", label: str = "violin", n_steps: int = 3) -> list[Event]:
+    """Return the events of one player who plays `n_steps` steps."""
+    tracker, log = Tracker(Decoding(min_duration=0)), EventLog(source, MODEL)
+    changes = []
+    for step in range(n_steps):
+        detection = Detection(label=label, score=0.9, point=(0.5, 0.5), box=(0.4, 0.4, 0.6, 0.6))
+        region = Region(label, 0.9, detection.point, detection.box, (0, 0))
+        changes += tracker.update(step, [(region, detection)])
+    changes += tracker.flush(n_steps - 1, "end_of_stream")
+    return [log.event(change) for change in changes]
+
+
+def test_seq_is_gapless_and_the_id_is_one() -> None:
+    sequence = events()
+    assert [event.type for event in sequence] == ["new", "update", "update", "end"]
+    assert [event.seq for event in sequence] == [0, 1, 2, 3]
+    assert len({event.id for event in sequence}) == 1
+
+
+def test_an_event_survives_the_wire_and_names_its_schema() -> None:
+    event = events()[0]
+    body = event.model_dump_json(by_alias=True)
+    assert json.loads(body)["schema"] == "playspot/event/1"
+    assert Event.model_validate_json(body) == event
+
+
+def test_a_topic_ends_with_a_slash_and_names_hold_none() -> None:
+    assert topic("a/b", "violin") == "playspot/v1/a_b/violin/"
+
+
+def collect(endpoint: str, got: list[Event], **options: object) -> threading.Thread:
+    thread = threading.Thread(
+        target=lambda: got.extend(listen(endpoint, timeout=1.0, **options))  # type: ignore[arg-type]
+    )
+    thread.start()
+    return thread
+
+
+def publish_to_listener(sent: list[Event], **options: object) -> list[Event]:
+    """Return what `listen(**options)` yields of `sent`, over a real socket."""
+    got: list[Event] = []
+    with zmq.Context() as context:
+        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        thread = collect(publisher.endpoint, got, **options)
+        assert publisher._socket.poll(5000), "the listener never subscribed"
+        threading.Event().wait(0.05)  # further subscriptions of the same listener
+        publisher.greet()
+        for event in sent:
+            publisher.publish(event)
+        thread.join(10)
+        publisher.close()
+    return got
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_listener_gets_every_event_in_order() -> None:
+    sent = events()
+    assert publish_to_listener(sent) == sent
+
+
+def test_a_listener_gets_only_the_labels_it_wants() -> None:
+    sent = events(label="violin") + events(label="drum")
+    got = publish_to_listener(sent, labels=["drum"])
+    assert {event.label for event in got} == {"drum"}
+
+
+def test_a_source_is_not_matched_by_the_beginning_of_its_name() -> None:
+    sent = events(source="cam1") + events(source="cam10")
+    got = publish_to_listener(sent, sources=["cam1"])
+    assert {event.source for event in got} == {"cam1"}
+
+
+def test_a_late_listener_gets_the_open_events_first() -> None:
+    got: list[Event] = []
+    sent = events()
+    with zmq.Context() as context:
+        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        publisher.publish(sent[0])
+        publisher.publish(sent[1])
+        thread = collect(publisher.endpoint, got)
+        assert publisher._socket.poll(5000)
+        publisher.greet()
+        publisher.publish(sent[2])
+        publisher.publish(sent[3])
+        thread.join(10)
+        publisher.close()
+    assert got == sent[1:]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "match"),
+    [
+        ("tcp://0.0.0.0:7773", "not on loopback"),
+        ("tcp://192.168.1.4:7773", "not on loopback"),
+        ("tcp://*:7773", "is not tcp"),
+        ("tcp://127.0.0.1", "is not tcp"),
+        ("7773", "is not tcp"),
+        ("ipc://", "is not tcp"),
+    ],
+)
+def test_an_endpoint_that_is_open_or_wrong_is_refused(endpoint: str, match: str) -> None:
+    with pytest.raises(EndpointError, match=match):
+        check_endpoint(endpoint)
+
+
+def test_a_taken_port_is_an_error_or_another_port() -> None:
+    with zmq.Context() as context:
+        first = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        with pytest.raises(EndpointError, match="name another with --publish"):
+            Publisher(context, first.endpoint)
+        second = Publisher(context, first.endpoint, may_move=True)
+        assert second.endpoint != first.endpoint
+        first.close()
+        second.close()
+
+
+def test_a_nonsense_address_is_one_clear_line() -> None:
+    with pytest.raises(EndpointError, match=r"cannot connect to 'nonsense'.*tcp://127"):
+        list(listen("nonsense"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="abstract names are Linux's")
+def test_a_run_leaves_no_file() -> None:
+    run = new_run()
+    with zmq.Context() as context:
+        inlet, outlet = pull(context, run, "pcm"), push(context, run, "pcm")
+        outlet.send(b"x")
+        assert inlet.poll(5000)
+        with pytest.raises(zmq.ZMQError):
+            pull(context, run, "pcm")  # a taken name is refused, not stolen
+        assert "@" in endpoint(run, "pcm")
+        inlet.close()
+        outlet.close()
