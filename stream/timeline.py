@@ -31,7 +31,7 @@ STEP = STEP_SAMPLES / SAMPLE_RATE  # 0.512 s
 
 STACK_FIRST_TICK = -2  # the six frames of stack k are ticks 4k - 2 ... 4k + 3
 FLOW_SIDE = 256  # px, longer side of the frames that flow is computed on
-FLOW_LIMIT = 128.0  # px per tick; flow is clipped to +- this
+FLOW_LIMIT = 128.0  # px per tick; flow is clipped to [-128, 127], as 8-bit integers would be
 
 
 def step_time(step: int) -> float:

@@ -1,0 +1,171 @@
+"""Timestamps of a container -> seconds, in order: the only place where PTS mean anything.
+
+In: presentation and decoding timestamps in units of a stream's time base, as files have them:
+missing, jumping, running backwards, starting anywhere. Out: seconds that never run backwards.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Generic, Protocol, TypeVar
+
+from av.packet import Packet
+
+MAX_STRIDE = 10.0  # s; a timestamp further ahead of the last is doubted
+
+
+class Stamped(Protocol):
+    """What a decoded frame says of its time, in units of the time base of its stream."""
+
+    @property
+    def pts(self) -> int | None:
+        """When it is seen or heard."""
+
+    @property
+    def dts(self) -> int | None:
+        """When it was to be decoded."""
+
+
+FrameT = TypeVar("FrameT", bound=Stamped)
+
+
+@dataclass(frozen=True)
+class Timed(Generic[FrameT]):
+    """A decoded frame at its time.
+
+    Attributes
+    ----------
+    time, length : float
+        Seconds, in the clock of the file; how long it lasts.
+    frame : FrameT
+    """
+
+    time: float
+    length: float
+    frame: FrameT
+
+
+class StreamClock(Generic[FrameT]):
+    """The times of the frames of one stream.
+
+    A frame without timestamps follows the one before it. A frame earlier than the one before it is
+    left out; but if that one had leapt ahead by more than ten seconds, it was itself in error.
+
+    Parameters
+    ----------
+    time_base : Fraction
+        Seconds per unit of the timestamps.
+    length : callable
+        Frame -> seconds that it lasts.
+
+    Attributes
+    ----------
+    n_dropped : int
+        Frames left out.
+    """
+
+    def __init__(self, time_base: Fraction, length: Callable[[FrameT], float]) -> None:
+        self._time_base = time_base
+        self._length = length
+        self.n_dropped = 0
+
+    def place(self, frames: Iterable[FrameT]) -> Iterator[Timed[FrameT]]:
+        """Yield the frames at their times, which never run backwards.
+
+        Parameters
+        ----------
+        frames : iterable of FrameT
+            In the order in which the decoder gave them.
+
+        Yields
+        ------
+        timed : Timed
+        """
+        last: Timed[FrameT] | None = None
+        doubted: Timed[FrameT] | None = None  # waits for the next one to bear it out
+        for frame in frames:
+            timed = self._timed(frame, doubted or last)
+            if doubted is not None:
+                if last is not None and timed.time < last.time:
+                    self.n_dropped += 1
+                    continue
+                # At the start nothing says which of two is wrong: only a leap is held against it.
+                slack = MAX_STRIDE if last is None else 0.0
+                if timed.time < doubted.time - slack:
+                    self.n_dropped += 1
+                else:
+                    yield doubted
+                    last = doubted
+                doubted = None
+            if last is None or timed.time > last.time + last.length + MAX_STRIDE:
+                doubted = timed
+            elif timed.time < last.time:
+                self.n_dropped += 1
+            else:
+                yield timed
+                last = timed
+        if doubted is not None:
+            yield doubted
+
+    def _timed(self, frame: FrameT, before: Timed[FrameT] | None) -> Timed[FrameT]:
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        if stamp is not None:
+            time = stamp * self._time_base.numerator / self._time_base.denominator
+        else:
+            time = before.time + before.length if before is not None else 0.0
+        return Timed(time, self._length(frame), frame)
+
+
+class Joints:
+    """The joints of glued recordings, and what they did to the timestamps.
+
+    In formats made for transmission (MPEG-TS and its like) files can be joined end to end, and the
+    clock leaps at the joint. After a leap of more than ten seconds all streams are shifted so that
+    the stream that leapt goes on where it was. Packets must come in the order of the file.
+
+    Parameters
+    ----------
+    is_mended : bool
+        False: leave all timestamps as they are.
+
+    Attributes
+    ----------
+    times : list of float
+        Seconds, in the clock of the start of the file, of each joint.
+    """
+
+    def __init__(self, is_mended: bool) -> None:
+        self._is_mended = is_mended
+        self._shifts = [Fraction(0)]
+        self._expected: dict[int, Fraction] = {}
+        self.times: list[float] = []
+
+    def mend(self, packet: "Packet[Any]") -> None:
+        """Shift the timestamps of `packet` by what the joints so far ask for.
+
+        Parameters
+        ----------
+        packet : Packet
+            Changed in place.
+        """
+        if not self._is_mended or packet.dts is None:
+            return
+        unit = Fraction(packet.time_base)
+        time = packet.dts * unit
+        expected = self._expected.get(packet.stream_index, time + self._shifts[-1])
+        shift = self._shift(time, expected)
+        self._expected[packet.stream_index] = time + shift + (packet.duration or 0) * unit
+        if shift:
+            n_units = round(shift / unit)
+            packet.dts += n_units
+            if packet.pts is not None:
+                packet.pts += n_units
+
+    def _shift(self, time: Fraction, expected: Fraction) -> Fraction:
+        # Just after a joint, other streams still bring packets from before it.
+        for shift in reversed(self._shifts[-2:]):
+            if abs(time + shift - expected) <= MAX_STRIDE:
+                return shift
+        self._shifts.append(expected - time)
+        self.times.append(float(expected))
+        return self._shifts[-1]

@@ -1,0 +1,81 @@
+"""Packets of one stream -> its decoded frames at their times; what cannot be decoded is counted."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Generic, TypeVar
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from .clock import StreamClock, Timed
+from .demux import PacketReader
+
+FrameT = TypeVar("FrameT", VideoFrame, AudioFrame)
+
+
+class FrameReader(Generic[FrameT]):
+    """The frames of one stream of a file, in the order of time.
+
+    The first frame is decoded at once: only then is it known that there is one, and when it is.
+
+    Parameters
+    ----------
+    reader : PacketReader
+    stream : VideoStream, AudioStream or None
+        None: no frames at all.
+    length : callable
+        Frame -> seconds that it lasts.
+    threads : int
+        Of the decoder; 0: as many as there are cores.
+
+    Attributes
+    ----------
+    first : Timed or None
+        The first frame; None if nothing could be decoded.
+    n_corrupt : int
+        Packets so far that could not be decoded.
+    """
+
+    def __init__(
+        self,
+        reader: PacketReader,
+        stream: VideoStream | AudioStream | None,
+        length: Callable[[FrameT], float],
+        threads: int,
+    ) -> None:
+        self._reader = reader
+        self.n_corrupt = 0
+        self.first: Timed[FrameT] | None = None
+        self._clock: StreamClock[FrameT] | None = None
+        self._frames: Iterator[Timed[FrameT]] = iter(())
+        # Without a decoder for its codec a stream has no context, whatever the annotation says.
+        if stream is None or stream.codec_context is None or stream.time_base is None:
+            return
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = "AUTO"  # says which kind, where there is more than one
+        self._clock = StreamClock(stream.time_base, length)
+        self._frames = self._clock.place(self._decoded(stream))
+        self.first = next(self._frames, None)
+
+    @property
+    def n_dropped(self) -> int:
+        """Frames so far that came out of order."""
+        return self._clock.n_dropped if self._clock is not None else 0
+
+    def close(self) -> None:
+        """Let go of the decoder."""
+        self._frames = iter(())
+
+    def frames(self) -> Iterator[Timed[FrameT]]:
+        """Yield all frames, the first one included; once."""
+        return chain([self.first] if self.first is not None else [], self._frames)
+
+    def _decoded(self, stream: VideoStream | AudioStream) -> Iterator[FrameT]:
+        for packet in chain(self._reader.packets(stream), [None]):  # None: give what is left
+            try:
+                yield from stream.codec_context.decode(packet)  # type: ignore[misc]
+            except av.FFmpegError:
+                self.n_corrupt += 1

@@ -1,0 +1,178 @@
+"""Decoded sound of any kind -> mono at 16 kHz, without gap, from media time 0.
+
+In: PyAV audio frames with their media times. Out: `AudioChunk`s that follow each other, cut on the
+tick grid; where the source had no sound, zeros flagged as missing.
+"""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+
+from .media import AudioChunk, Waveform
+from .timeline import SAMPLE_RATE, TICK_SAMPLES
+
+MAX_JITTER = 0.020  # s; timestamps may be off by this much before they are believed
+
+_EMPTY = np.zeros(0, np.float32)
+
+
+class MonoResampler:
+    """Frames of any rate, layout and format -> one waveform, mono at 16 kHz.
+
+    The mix of the channels is FFmpeg's, scaled so that it cannot clip: stereo is the mean of both
+    channels; of 5.1 the centre counts most, the effects channel not at all. Samples that are no
+    numbers become zero. A change of rate, layout or format on the way is allowed.
+    """
+
+    def __init__(self) -> None:
+        self._resampler: av.AudioResampler | None = None
+        self._kind: tuple[str, str, int] | None = None
+
+    def push(self, frame: AudioFrame) -> Waveform:
+        """Return the sound that is ready once `frame` has come.
+
+        Parameters
+        ----------
+        frame : AudioFrame
+
+        Returns
+        -------
+        waveform : float32, shape (T,)
+            In [-1, 1]; some milliseconds stay behind in the filter until `flush`.
+        """
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        rest = _EMPTY
+        if kind != self._kind:
+            rest = self.flush()
+            self._kind = kind
+        frame = _with_finite_samples(frame)
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(
+                "flt", "mono", SAMPLE_RATE, options={"rematrix_maxval": "1"}
+            )
+        frame.pts = None
+        return np.concatenate([rest, _waveform(self._resampler.resample(frame))])
+
+    def flush(self) -> Waveform:
+        """Return the sound still in the filter, and start afresh."""
+        if self._resampler is None:
+            return _EMPTY
+        rest = [frame for frame in self._resampler.resample(None) if frame is not None]
+        self._resampler = self._kind = None
+        return _waveform(rest)
+
+
+def _waveform(frames: list[AudioFrame]) -> Waveform:
+    if not frames:
+        return _EMPTY
+    waveform: Waveform = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    return np.clip(np.nan_to_num(waveform, posinf=0, neginf=0), -1, 1)
+
+
+def _with_finite_samples(frame: AudioFrame) -> AudioFrame:
+    # One NaN would otherwise spread over the length of the filter.
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return frame
+    samples = frame.to_ndarray()
+    if np.isfinite(samples).all():
+        return frame
+    np.nan_to_num(samples, copy=False, posinf=0, neginf=0)
+    other = AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
+    other.sample_rate = frame.sample_rate
+    return other
+
+
+class SoundPlacer:
+    """Sound put where its timestamps say, as chunks from sample 0 without gap.
+
+    Samples are counted; timestamps only overrule the count when they differ from it by more than
+    20 ms: what is missing is filled with zeros, what is there twice is left out the second time.
+    """
+
+    def __init__(self) -> None:
+        self._resampler = MonoResampler()
+        self._cutter = _Cutter()
+        self._due: float | None = None  # media time at which the next frame should start
+        self._n_double = 0  # samples to come that are there already
+
+    @property
+    def n_samples(self) -> int:
+        """Samples on the time line so far, at 16 kHz."""
+        return self._cutter.n_samples
+
+    def push(self, time: float, frame: AudioFrame) -> Iterator[AudioChunk]:
+        """Yield the chunks that are complete once `frame` has come.
+
+        Parameters
+        ----------
+        time : float
+            Media time of the frame's first sample, s.
+        frame : AudioFrame
+
+        Yields
+        ------
+        chunk : AudioChunk
+            At most 2048 samples.
+        """
+        if self._due is None or abs(time - self._due) > MAX_JITTER:
+            yield from self._add(self._resampler.flush())
+            start = round(time * SAMPLE_RATE)
+            yield from self._cutter.add_missing(start)
+            self._n_double = self.n_samples - start
+            self._due = time
+        self._due += frame.samples / frame.sample_rate
+        yield from self._add(self._resampler.push(frame))
+
+    def flush(self) -> Iterator[AudioChunk]:
+        """Yield what is left at the end of the sound."""
+        yield from self._add(self._resampler.flush())
+        yield from self._cutter.flush()
+
+    def fill(self, until: int) -> Iterator[AudioChunk]:
+        """Yield missing chunks up to a sample, after `flush`."""
+        yield from self._cutter.add_missing(until)
+        yield from self._cutter.flush()
+
+    def _add(self, waveform: Waveform) -> Iterator[AudioChunk]:
+        n_cut = min(self._n_double, len(waveform))
+        self._n_double -= n_cut
+        yield from self._cutter.add(waveform[n_cut:])
+
+
+class _Cutter:
+    # Waveforms of any length -> chunks that end on the tick grid, or where the flag changes.
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._parts: list[Waveform] = []
+        self._is_missing = False
+        self.n_samples = 0
+
+    def add(self, waveform: Waveform) -> Iterator[AudioChunk]:
+        if len(waveform):
+            yield from self._add(waveform, False)
+
+    def add_missing(self, until: int) -> Iterator[AudioChunk]:
+        while (n_missing := min(until - self.n_samples, TICK_SAMPLES)) > 0:
+            yield from self._add(np.zeros(n_missing, np.float32), True)
+
+    def flush(self) -> Iterator[AudioChunk]:
+        if self._parts:
+            waveform = np.concatenate(self._parts)
+            yield AudioChunk(self._start, waveform, self._is_missing)
+            self._start += len(waveform)
+            self._parts = []
+
+    def _add(self, waveform: Waveform, is_missing: bool) -> Iterator[AudioChunk]:
+        if is_missing != self._is_missing:
+            yield from self.flush()
+            self._is_missing = is_missing
+        while len(waveform):
+            room = TICK_SAMPLES - self.n_samples % TICK_SAMPLES
+            self._parts.append(waveform[:room])
+            self.n_samples += len(waveform[:room])
+            waveform = waveform[room:]
+            if self.n_samples % TICK_SAMPLES == 0:
+                yield from self.flush()

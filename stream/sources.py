@@ -1,0 +1,259 @@
+"""A media file -> sound, grey frames and pictures on the time line, in the order of media time.
+
+In: a path. Out: `AudioChunk`s, a `GreyFrame` a tick, a `Picture` a step, and an `End`. One
+container and one demuxer serve sound and picture, so that the two cannot drift apart. Media time 0
+is the first moment of the source: the earlier of its first frame and its first sample.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from .decode import FrameReader
+from .demux import PacketReader, SourceError, one_line, open_container, shown_path
+from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
+from .resample import SoundPlacer
+from .sampling import TickSampler
+from .timeline import SAMPLE_RATE, TICK_SAMPLES, TICKS_PER_STEP, n_steps
+from .upright import Upright
+
+__all__ = ["FileSource", "SourceError"]
+
+DEFAULT_RATE = 25.0  # frames per second, where a file says nothing usable
+MAX_RATE = 1000.0
+MAX_NOMINAL_LENGTH = 1.0  # s; of a frame whose own length is not stated
+
+
+class FileSource:
+    """The sound and the pictures of a media file.
+
+    Parameters
+    ----------
+    path : str or Path
+    name : str, optional
+        In topics and tables; the file's name without its ending if not given.
+    picture_side, picture_multiple : int
+        Size of the pictures, as the object model's header asks for.
+    threads : int
+        Of the video decoder. One costs the least CPU in all; more (or 0: as many as there are
+        cores) shorten the wall time of a single file.
+
+    Attributes
+    ----------
+    info : SourceInfo
+    notes : list of str
+        What the user should know of the file, complete after the last item.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, has neither sound nor picture, or nothing of it can be decoded.
+
+    Examples
+    --------
+    >>> with FileSource("concert.mp4") as source:  # doctest: +SKIP
+    ...     for item in source:
+    ...         print(type(item).__name__)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        picture_side: int = 256,
+        picture_multiple: int = 1,
+        threads: int = 1,
+    ) -> None:
+        self._path = Path(path)
+        self._shown = shown_path(self._path)
+        self.notes: list[str] = []
+        self._is_used = False
+        self._container = open_container(self._path)
+        try:
+            video, audio = _video_stream(self._container), _audio_stream(self._container)
+            streams = [stream for stream in (video, audio) if stream is not None]
+            if not streams:
+                raise SourceError(f"{self._shown}: has neither picture nor sound in it.")
+            self._reader = PacketReader(self._path, self._container, streams)
+            self._sound = FrameReader[AudioFrame](self._reader, audio, _sound_length, 1)
+            picture_length = _picture_length(video)
+            self._pictures = FrameReader[VideoFrame](self._reader, video, picture_length, threads)
+            firsts = [f.time for f in (self._pictures.first, self._sound.first) if f is not None]
+            if not firsts:
+                raise SourceError(
+                    f"{self._shown}: nothing in it can be decoded; it is damaged or encrypted."
+                )
+            self._origin = min(firsts)
+            self._upright: Upright | None = None
+            if video is not None and self._pictures.first is not None:
+                frame, aspect = self._pictures.first.frame, video.sample_aspect_ratio
+                self._upright = Upright(frame, aspect, picture_side, picture_multiple)
+            elif video is not None:
+                self.notes.append(f"the picture ({video.name}) cannot be decoded")
+            if audio is not None and self._sound.first is None:
+                self.notes.append(f"the sound ({audio.name}) cannot be decoded, or is empty")
+            self.info = self._describe(name or self._path.stem, video)
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self, name: str, video: VideoStream | None) -> SourceInfo:
+        upright, sound = self._upright, self._sound.first
+        duration = self._container.duration
+        return SourceInfo(
+            name=name,
+            has_video=upright is not None,
+            has_audio=sound is not None,
+            width=upright.width if upright else 0,
+            height=upright.height if upright else 0,
+            video_rate=_video_rate(video) if upright else 0.0,
+            # The first frame knows better than the header (HE-AAC doubles the rate).
+            sample_rate=sound.frame.sample_rate if sound else 0,
+            channels=sound.frame.layout.nb_channels if sound else 0,
+            duration=duration / av.time_base if duration and duration > 0 else None,
+        )
+
+    @property
+    def n_corrupt(self) -> int:
+        """Packets, and spots of the file, left out so far because they cannot be decoded."""
+        return self._sound.n_corrupt + self._pictures.n_corrupt + self._reader.n_bad_reads
+
+    @property
+    def n_dropped(self) -> int:
+        """Frames left out so far because they came out of order."""
+        return self._sound.n_dropped + self._pictures.n_dropped
+
+    def __enter__(self) -> "FileSource":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; more calls do nothing."""
+        self._is_used = True
+        for part in ("_sound", "_pictures", "_reader", "_container"):
+            if hasattr(self, part):  # the constructor may not have come so far
+                getattr(self, part).close()
+
+    def __iter__(self) -> Iterator[MediaItem]:
+        """Yield the items in the order of media time; at the end the file is closed.
+
+        Raises
+        ------
+        SourceError
+            If the source was read or closed before, or its pictures cannot be converted.
+        """
+        if self._is_used:
+            raise SourceError(f"{self._shown}: was read or closed already; open it again.")
+        self._is_used = True
+        try:
+            yield from self._items()
+        finally:
+            self.close()
+
+    def _items(self) -> Iterator[MediaItem]:
+        placer, sampler = SoundPlacer(), TickSampler[VideoFrame]()
+        chunks, ticks = self._chunks(placer), self._ticks(sampler)
+        chunk, tick = next(chunks, None), next(ticks, None)
+        while chunk is not None or tick is not None:
+            if tick is None or (chunk is not None and chunk.start <= tick[0] * TICK_SAMPLES):
+                if chunk is not None:
+                    yield chunk
+                chunk = next(chunks, None)
+                continue
+            place, frame = tick
+            if chunk is None and self.info.has_audio:
+                # The sound is over and the video is not.
+                until = min(place * TICK_SAMPLES, math.ceil(sampler.end * SAMPLE_RATE))
+                yield from placer.fill(until)
+            # The frames just after the end of the video serve a step only if sound makes it exist.
+            if place // TICKS_PER_STEP < n_steps(max(sampler.end, placer.n_samples / SAMPLE_RATE)):
+                yield from self._images(place, frame)
+            tick = next(ticks, None)
+        duration = max(sampler.end, placer.n_samples / SAMPLE_RATE)
+        if self.info.has_audio:
+            yield from placer.fill(math.ceil(duration * SAMPLE_RATE - 1e-6))
+        self._note()
+        yield End(duration, n_steps(duration))
+
+    def _images(self, tick: int, frame: VideoFrame) -> Iterator[MediaItem]:
+        if self._upright is None:
+            return
+        try:
+            yield GreyFrame(tick, self._upright.grey(frame))
+            if tick % TICKS_PER_STEP == 0:
+                yield Picture(tick // TICKS_PER_STEP, self._upright.picture(frame))
+        except OSError as error:
+            kind = frame.format.name
+            raise SourceError(
+                f"{self._shown}: pictures of format {kind} cannot be converted "
+                f"({one_line(error)}); convert the file to a common format such as yuv420p."
+            ) from None
+
+    def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
+        for timed in self._sound.frames():
+            yield from placer.push(timed.time - self._origin, timed.frame)
+        yield from placer.flush()
+
+    def _ticks(self, sampler: TickSampler[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        for timed in self._pictures.frames():
+            yield from sampler.push(timed.time - self._origin, timed.length, timed.frame)
+        yield from sampler.flush()
+
+    def _note(self) -> None:
+        if self.n_corrupt:
+            self.notes.append(f"{self.n_corrupt} packets could not be decoded and were left out")
+        if self.n_dropped:
+            self.notes.append(f"{self.n_dropped} frames came out of order and were left out")
+        if self._reader.is_read_twice:
+            self.notes.append("sound and picture lie far apart in the file: it was read twice")
+        for time in self._reader.joints:
+            self.notes.append(f"recordings were joined at {time - self._origin:.1f} s")
+
+
+def _video_stream(container: InputContainer) -> VideoStream | None:
+    # A cover picture is not a video, and no stream at all is better than one.
+    best = container.streams.best("video")
+    streams = [best, *container.streams.video] if best is not None else []
+    for stream in streams:
+        if isinstance(stream, VideoStream) and not stream.disposition & Disposition.attached_pic:
+            return stream
+    return None
+
+
+def _audio_stream(container: InputContainer) -> AudioStream | None:
+    best = container.streams.best("audio")
+    return best if isinstance(best, AudioStream) else None
+
+
+def _video_rate(stream: VideoStream | None) -> float:
+    if stream is None:
+        return 0.0
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((float(rate) for rate in rates if rate and rate <= MAX_RATE), 0.0)
+
+
+def _picture_length(stream: VideoStream | None) -> Callable[[VideoFrame], float]:
+    nominal = min(1 / (_video_rate(stream) or DEFAULT_RATE), MAX_NOMINAL_LENGTH)
+    unit = float(stream.time_base or 0) if stream is not None else 0.0
+    return lambda frame: max(nominal, (frame.duration or 0) * unit)
+
+
+def _sound_length(frame: AudioFrame) -> float:
+    return frame.samples / frame.sample_rate
