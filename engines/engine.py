@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .settings import Decoding, ModalityName
+
 Kind = Literal["sound", "object", "action"]
 FrontEnd = Literal["paper", "yamnet"]
 Scores = NDArray[np.float32]
@@ -92,4 +94,30 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release what the engine holds. Calling it twice is harmless."""
+        ...
+
+
+class Models(Protocol):
+    """A model set: what the pipeline wants to know of its models before it loads them.
+
+    `catalogue.ModelSet` is one, and `replay.ReplayModels`. It can be sent to another process.
+    """
+
+    @property
+    def headers(self) -> dict[ModalityName, Header]:
+        """The header of each modality's model."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that all models share, in the order of the axis K."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the scores are fused and decoded."""
+        ...
+
+    def load(self) -> dict[ModalityName, Engine]:
+        """Return an engine for each modality; this creates the sessions."""
         ...

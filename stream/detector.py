@@ -13,7 +13,7 @@ from ..engines.engine import Engine
 from ..engines.settings import MODALITIES, Decoding, ModalityName
 from .align import Aligner, StepInputs
 from .detections import Region, peak, regions
-from .events import Detection, Modalities, Modality, Step
+from .events import Detection, Modalities, Modality, Point, Step
 from .flow import FlowStack
 from .fusion import Geometry, ScoreMap, fuse, grid_shape, resample
 from .media import Picture, SourceInfo
@@ -110,9 +110,8 @@ class Detector:
     def _step(self, state: SourceState, inputs: StepInputs) -> StepResult:
         maps = self._maps(inputs.inputs)
         playing = fuse(maps, self.labels, self.decoding)
-        if playing is None:
-            peaks = dict.fromkeys(self.labels, (0.0, None))
-        else:
+        peaks: dict[str, tuple[float, Point | None]] = dict.fromkeys(self.labels, (0.0, None))
+        if playing is not None:
             peaks = {k: peak(m) for k, m in zip(self.labels, playing, strict=True)}
         seen = [] if playing is None else self._seen(playing, maps)
         step = Step(

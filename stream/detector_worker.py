@@ -14,8 +14,7 @@ from types import FrameType
 import numpy as np
 import zmq
 
-from ..engines.catalogue import ModelSet
-from ..engines.engine import Engine
+from ..engines.engine import Engine, Models
 from ..engines.settings import ModalityName
 from .detector import Detector, StepResult
 from .events import Event, ModelInfo
@@ -49,7 +48,7 @@ class DetectorWorker:
         self,
         worker: Worker,
         run: str,
-        models: ModelSet,
+        models: Models,
         wanted: frozenset[str],
         system_id: str,
         publish: str | None,
@@ -197,7 +196,7 @@ def model_info(engines: dict[ModalityName, Engine]) -> ModelInfo:
 def detect(
     worker: Worker,
     run: str,
-    models: ModelSet,
+    models: Models,
     wanted: frozenset[str],
     system_id: str,
     publish: str | None,

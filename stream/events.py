@@ -5,11 +5,11 @@ Times are media seconds from the first sample of the source unless the name says
 boxes are normalised to [0, 1], origin top left, boxes `x0, y0, x1, y1`; None without a picture.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "playspot/event/1"
+SCHEMA: Final = "playspot/event/1"
 
 Status = Literal["ok", "stale", "missing"]
 Unit = float  # in [0, 1]

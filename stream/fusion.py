@@ -135,11 +135,11 @@ def fuse(
     total = sum(decoding.weights.get(name, 1.0) for name in present)
     if total <= 0:
         return None
-    log_mean: ScoreMap | None = None
+    log_mean: ScoreMap = np.zeros((len(labels), 1, 1), np.float32)
     for name, scores in present.items():
         cube = scores[:, None, None] if scores.ndim == 1 else scores
-        part = np.log(np.maximum(cube, FLOOR)) * np.float32(decoding.weights.get(name, 1.0) / total)
-        log_mean = part if log_mean is None else log_mean + part
+        weight = decoding.weights.get(name, 1.0) / total
+        log_mean = np.asarray(log_mean + weight * np.log(np.maximum(cube, FLOOR)), np.float32)
     playing = np.exp(log_mean)
     if (decoding.slope or decoding.bias) and len(present) == len(wanted):
         slope = np.array([decoding.slope.get(label, 1.0) for label in labels], np.float32)

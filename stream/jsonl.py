@@ -24,7 +24,7 @@ class OutputError(ValueError):
 
 def output_error(path: Path, error: Exception) -> OutputError:
     """Return the error for the user when a file or folder cannot be written."""
-    advice = {
+    known = {
         errno.ENOSPC: "the disk is full: free some space",
         errno.EDQUOT: "the disk quota is used up: free some space",
         errno.EROFS: "the file system is read-only: choose another folder with --out",
@@ -32,7 +32,9 @@ def output_error(path: Path, error: Exception) -> OutputError:
         errno.EEXIST: "it is a file: choose another folder with --out",
         errno.ENAMETOOLONG: "the name is too long: rename the file",
         errno.EISDIR: "there is a folder of this name: move it away, or choose another with --out",
-    }.get(getattr(error, "errno", None) or 0, "change its permissions, or choose another with --out")
+    }
+    number = getattr(error, "errno", None) or 0
+    advice = known.get(number, "change its permissions, or choose another with --out")
     return OutputError(f"{shown_path(path)}: cannot be written ({one_line(error)}); {advice}.")
 
 
@@ -63,7 +65,7 @@ def check_writable(folder: Path) -> None:
 
 
 class JsonLines:
-    """A file of JSON Lines that is being written.
+    r"""A file of JSON Lines that is being written.
 
     A line is in the file as a whole or not at all: where the disk is full in the middle of one, it
     is taken back.
@@ -90,7 +92,7 @@ class JsonLines:
     ...     with JsonLines(path) as lines:
     ...         lines.write({"label": "violin"})
     ...     path.read_text()
-    '{"label":"violin"}\\n'
+    '{"label":"violin"}\n'
     """
 
     def __init__(self, path: Path) -> None:

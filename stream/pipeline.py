@@ -15,7 +15,7 @@ from typing import Self
 
 import zmq
 
-from ..engines.catalogue import ModelSet
+from ..engines.engine import Header, Models
 from .detector_worker import detect
 from .events import Event, ModelInfo, Step
 from .flow_worker import flow
@@ -33,6 +33,7 @@ from .worker import POLL_MS
 START_TIMEOUT = 60.0  # seconds for the processes to start and the networks to load
 STALL_TIMEOUT = 60.0  # seconds without progress in any process
 LAST_REPORT_MS = 500  # how long the last report of a process that has ended may take to arrive
+NO_OBJECT_MODEL = Header(kind="object", name="none", labels=())
 SERVING = ["flow", "mel", "detector"]
 
 
@@ -50,7 +51,7 @@ class Pipeline:
 
     Parameters
     ----------
-    models : ModelSet
+    models : Models
         Networks and their decoding.
     wanted : frozenset of str
         Labels to report; all when empty.
@@ -77,7 +78,7 @@ class Pipeline:
 
     def __init__(
         self,
-        models: ModelSet,
+        models: Models,
         *,
         wanted: frozenset[str] = frozenset(),
         publish: str | None = None,
@@ -96,8 +97,9 @@ class Pipeline:
         self._results = pull(self._context, self._run, "results")
         try:
             self._supervisor.start("flow", flow)
-            front_end = self._models.headers["sound"].front_end or "paper"
-            self._supervisor.start("mel", mel, front_end)
+            sound = self._models.headers.get("sound")
+            front_end = sound.front_end if sound is not None else None
+            self._supervisor.start("mel", mel, front_end or "paper")
             self._supervisor.start("detector", detect, *self._detector_args)
             ready = self._wait_ready()
         except BaseException:
@@ -132,7 +134,7 @@ class Pipeline:
             If the file cannot be read.
         """
         self._n_sources += 1
-        header = self._models.headers["object"]
+        header = self._models.headers.get("object", NO_OBJECT_MODEL)
         reader = f"reader-{self._n_sources}"
         self._supervisor.start(
             reader,

@@ -100,8 +100,9 @@ class Part:
         box = (place[4], place[5], place[6], place[7]) if has_box else None
         return Mark(nearest[1], (place[2], place[3]), box)
 
+    @property
     def place(self) -> Point | None:
-        """Return where the part is played: the median of its points, None without a picture."""
+        """Where the part is played: the median of its points, None without a picture."""
         points = self.keyframes[:, 2:4]
         points = points[~np.isnan(points[:, 0])]
         if not len(points):
@@ -190,7 +191,7 @@ class Played:
     def now_playing(self) -> list[Part]:
         """Return the parts that have not ended, best first."""
         going_on = [part for part in self._parts.values() if not part.is_over]
-        return sorted(going_on, key=lambda part: (-part._keyframes[-7], part.label))
+        return sorted(going_on, key=lambda part: (-part.at(part.end).score, part.label))
 
 
 def time_text(seconds: float, *, decimals: int = 0) -> str:

@@ -163,7 +163,7 @@ class Publisher:
                     f"cannot publish on {endpoint}: {error.strerror}; name another with --publish"
                 ) from None
             self._socket.bind(endpoint.rsplit(":", 1)[0] + ":*")
-        self.endpoint = self._socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def publish(self, event: Event) -> None:
         """Send an event to all who subscribed to its topic; never blocks."""

@@ -57,6 +57,7 @@ class TickSampler(Generic[FrameT]):
         """
         if self._held is None and time <= STEP + TOLERANCE:
             self._held = frame
+        self.end = max(self.end, time)  # the one before has lasted until now
         while tick_time(self._tick) + TOLERANCE < time:
             if self._held is not None:
                 yield self._tick, self._held
@@ -64,7 +65,7 @@ class TickSampler(Generic[FrameT]):
             else:
                 self._tick = max(0, math.ceil((time - TOLERANCE) / TICK))
         self._held = frame
-        self.end = max(self.end, time + length)
+        self.end = time + length
 
     def flush(self) -> Iterator[tuple[int, FrameT]]:
         """Yield the ticks of the last frame."""

@@ -50,6 +50,8 @@ class FileSource:
     Attributes
     ----------
     info : SourceInfo
+    origin : float
+        Media time 0 in the clock of the file, s.
     notes : list of str
         What the user should know of the file, complete after the last item.
 
@@ -80,20 +82,21 @@ class FileSource:
         self._is_used = False
         self._container = open_container(self._path)
         try:
-            video, audio = _video_stream(self._container), _audio_stream(self._container)
+            video, audio = video_stream(self._container), audio_stream(self._container)
             streams = [stream for stream in (video, audio) if stream is not None]
             if not streams:
                 raise SourceError(f"{self._shown}: has neither picture nor sound in it.")
             self._reader = PacketReader(self._path, self._container, streams)
             self._sound = FrameReader[AudioFrame](self._reader, audio, _sound_length, 1)
-            picture_length = _picture_length(video)
-            self._pictures = FrameReader[VideoFrame](self._reader, video, picture_length, threads)
+            self._pictures = FrameReader[VideoFrame](
+                self._reader, video, picture_length(video), threads
+            )
             firsts = [f.time for f in (self._pictures.first, self._sound.first) if f is not None]
             if not firsts:
                 raise SourceError(
                     f"{self._shown}: nothing in it can be decoded; it is damaged or encrypted."
                 )
-            self._origin = min(firsts)
+            self.origin = min(firsts)
             self._upright: Upright | None = None
             if video is not None and self._pictures.first is not None:
                 frame, aspect = self._pictures.first.frame, video.sample_aspect_ratio
@@ -208,27 +211,35 @@ class FileSource:
 
     def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
         for timed in self._sound.frames():
-            yield from placer.push(timed.time - self._origin, timed.frame)
+            yield from placer.push(timed.time - self.origin, timed.frame)
         yield from placer.flush()
 
     def _ticks(self, sampler: TickSampler[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         for timed in self._pictures.frames():
-            yield from sampler.push(timed.time - self._origin, timed.length, timed.frame)
+            yield from sampler.push(timed.time - self.origin, timed.length, timed.frame)
         yield from sampler.flush()
 
     def _note(self) -> None:
         if self.n_corrupt:
-            self.notes.append(f"{self.n_corrupt} packets could not be decoded and were left out")
+            self.notes.append(
+                f"left out what could not be decoded: {_count(self.n_corrupt, 'packet')}"
+            )
         if self.n_dropped:
-            self.notes.append(f"{self.n_dropped} frames came out of order and were left out")
+            self.notes.append(f"left out what came out of order: {_count(self.n_dropped, 'frame')}")
         if self._reader.is_read_twice:
             self.notes.append("sound and picture lie far apart in the file: it was read twice")
         for time in self._reader.joints:
-            self.notes.append(f"recordings were joined at {time - self._origin:.1f} s")
+            self.notes.append(
+                f"timestamps leapt at {time - self.origin:.1f} s: taken as joined there"
+            )
 
 
-def _video_stream(container: InputContainer) -> VideoStream | None:
-    # A cover picture is not a video, and no stream at all is better than one.
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def video_stream(container: InputContainer) -> VideoStream | None:
+    """Return the video of a file; a cover picture is none."""
     best = container.streams.best("video")
     streams = [best, *container.streams.video] if best is not None else []
     for stream in streams:
@@ -237,7 +248,8 @@ def _video_stream(container: InputContainer) -> VideoStream | None:
     return None
 
 
-def _audio_stream(container: InputContainer) -> AudioStream | None:
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """Return the sound of a file, if it has any."""
     best = container.streams.best("audio")
     return best if isinstance(best, AudioStream) else None
 
@@ -249,7 +261,8 @@ def _video_rate(stream: VideoStream | None) -> float:
     return next((float(rate) for rate in rates if rate and rate <= MAX_RATE), 0.0)
 
 
-def _picture_length(stream: VideoStream | None) -> Callable[[VideoFrame], float]:
+def picture_length(stream: VideoStream | None) -> Callable[[VideoFrame], float]:
+    """Return what says how long a frame of a video lasts, in seconds."""
     nominal = min(1 / (_video_rate(stream) or DEFAULT_RATE), MAX_NOMINAL_LENGTH)
     unit = float(stream.time_base or 0) if stream is not None else 0.0
     return lambda frame: max(nominal, (frame.duration or 0) * unit)

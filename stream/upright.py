@@ -50,7 +50,7 @@ class Upright:
         picture_side: int,
         picture_multiple: int,
     ) -> None:
-        self._is_swapped, self._flips = _orientation(frame)
+        self._is_swapped, self._flips = orientation(frame)
         size = (frame.width, frame.height)
         self.width, self.height = size[::-1] if self._is_swapped else size
         ratio = _ratio(*size, pixel_aspect)
@@ -102,8 +102,8 @@ class _Scaler:
         )
 
 
-def _orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
-    # Whether rows and columns change places, and which axes are flipped after that.
+def orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
+    """Return whether rows and columns change places, and which axes are flipped after that."""
     matrix = cast(Mapping[Type, bytes], frame.side_data).get(Type.DISPLAYMATRIX)
     if matrix is None:
         return False, ()

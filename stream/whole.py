@@ -7,9 +7,7 @@ steps. For evaluation, research and tests; `pipeline.py` is faster and what `det
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..engines.catalogue import ModelSet
-from ..engines.engine import Engine, FrontEnd
-from ..engines.replay import ReplayModels
+from ..engines.engine import Engine, FrontEnd, Models
 from ..engines.settings import MODALITIES, ModalityName
 from .detector import Detector, StepResult
 from .flow import FlowStream
@@ -22,7 +20,7 @@ SOURCE = 1
 
 def steps_of(
     path: str | Path,
-    models: ModelSet | ReplayModels,
+    models: Models,
     engines: dict[ModalityName, Engine] | None = None,
 ) -> Iterator[StepResult]:
     """Yield what every step of a file gives.
@@ -30,7 +28,7 @@ def steps_of(
     Parameters
     ----------
     path : str or Path
-    models : ModelSet
+    models : Models
     engines : dict, optional
         The engines of `models`, if they are loaded already.
 

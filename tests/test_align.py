@@ -2,10 +2,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from playspot.engines.settings import MODALITIES, ModalityName
 from playspot.stream.align import LIMIT, Aligner
 
 
-def drain(aligner: Aligner) -> list[tuple[int, set[str]]]:
+def drain(aligner: Aligner) -> list[tuple[int, set[ModalityName]]]:
     taken = []
     while (inputs := aligner.take()) is not None:
         taken.append((inputs.step, set(inputs.inputs)))
@@ -15,12 +16,13 @@ def drain(aligner: Aligner) -> list[tuple[int, set[str]]]:
 @given(st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_any_order_of_arrival_gives_every_step_once_and_whole(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    modalities = ["object", "action", "sound"]
+    modalities = list(MODALITIES)
     queues = {name: list(range(n)) for name in modalities}
     aligner = Aligner(set(modalities))
     taken = []
     while any(queues.values()):
-        name = rng.choice([name for name in modalities if queues[name]])
+        waiting = [name for name in modalities if queues[name]]
+        name = waiting[rng.integers(len(waiting))]
         aligner.put(name, queues[name].pop(0), "input")
         taken += drain(aligner)
     for name in modalities:

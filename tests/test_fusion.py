@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from playspot.engines.settings import Decoding
-from playspot.stream.fusion import FLOOR, Geometry, fuse, grid_shape, resample
+from playspot.engines.settings import Decoding, ModalityName, Mode
+from playspot.stream.fusion import FLOOR, Geometry, ScoreMap, fuse, grid_shape, resample
 
 LABELS = ("drum", "violin")
 
 
-def maps(action: float, object_: float, sound: float) -> dict[str, np.ndarray]:
+def maps(action: float, object_: float, sound: float) -> dict[ModalityName, ScoreMap | None]:
     return {
         "action": np.full((2, 3, 4), action, np.float32),
         "object": np.full((2, 3, 4), object_, np.float32),
@@ -24,7 +24,7 @@ def maps(action: float, object_: float, sound: float) -> dict[str, np.ndarray]:
         ("action*object*sound", (0.2 * 0.4 * 0.8) ** (1 / 3)),
     ],
 )
-def test_each_mode_is_the_geometric_mean_of_its_modalities(mode: str, expected: float) -> None:
+def test_each_mode_is_the_geometric_mean_of_its_modalities(mode: Mode, expected: float) -> None:
     playing = fuse(maps(0.2, 0.4, 0.8), LABELS, Decoding(mode=mode))
     assert playing is not None
     np.testing.assert_allclose(playing, expected, rtol=1e-5)

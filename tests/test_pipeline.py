@@ -19,9 +19,9 @@ from playspot.engines.replay import ReplayModels
 from playspot.engines.settings import Decoding
 from playspot.models.labels import LABELS
 from playspot.stream.events import Event
-from playspot.stream.listen import listen
 from playspot.stream.pipeline import Pipeline, StepOutput
 from playspot.stream.sources import SourceError
+from playspot.stream.subscriber import listen
 from playspot.stream.supervisor import WorkerError
 from playspot.stream.whole import steps_of
 

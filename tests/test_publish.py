@@ -9,9 +9,9 @@ import zmq
 from playspot.engines.settings import Decoding
 from playspot.stream.detections import Region
 from playspot.stream.events import Detection, Event, ModelInfo
-from playspot.stream.listen import listen
 from playspot.stream.publish import EndpointError, EventLog, Publisher, check_endpoint, topic
 from playspot.stream.sockets import endpoint, new_run, pull, push
+from playspot.stream.subscriber import listen
 from playspot.stream.tracks import Tracker
 
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")

@@ -1,0 +1,183 @@
+"""The commands of the run time: `playspot detect`, `listen` and `schema`. Parse, call, print."""
+
+import difflib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from pydantic import BaseModel
+
+from ..engines.settings import Decoding, Mode
+from .publish import DEFAULT_ENDPOINT
+from .supervisor import WorkerError
+
+USER_ERRORS = (ValueError, WorkerError, OSError)
+MODES: tuple[str, ...] = get_args(Mode)
+
+LabelsOption = Annotated[
+    str | None, typer.Option(help="Only these instruments, comma-separated. [default: all]")
+]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of models. [default: pulled ones, else the bundled ones]"),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(importlib.metadata.version("playspot"))
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Say which instrument is being played, when and where in the picture."""
+
+
+def detect(
+    files: Annotated[list[Path], typer.Argument(help="Videos or sound files.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. [default: beside each file]")
+    ] = None,
+    models: ModelsOption = None,
+    labels: LabelsOption = None,
+    mode: Annotated[str | None, typer.Option(help=f"What is fused: {', '.join(MODES)}.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Score from which playing begins. [default: models']"),
+    ] = None,
+    publish: Annotated[
+        str,
+        typer.Option(
+            help=f"Endpoint for subscribers, or `off`. auto: {DEFAULT_ENDPOINT}, or a "
+            "free port where that is taken."
+        ),
+    ] = "auto",
+    events: Annotated[bool, typer.Option(help="Write <name>.events.jsonl.")] = True,
+    steps: Annotated[bool, typer.Option(help="Write <name>.steps.jsonl.")] = True,
+    timeline: Annotated[bool, typer.Option(help="Write <name>.timeline.png.")] = True,
+    video: Annotated[bool, typer.Option(help="Write <name>.annotated.mp4.")] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a file, for programs.")
+    ] = False,
+) -> None:
+    """Detect who plays what, when and where, in files.
+
+    Example: playspot detect concert.mp4 --out results
+    """
+    from ..engines.catalogue import find_models
+    from .detect import FileDetection, Outputs
+    from .jsonl import check_writable
+    from .pipeline import Pipeline
+    from .report import Reporter
+
+    model_set = find_models(models)
+    wanted = parse_labels(labels, model_set.labels)
+    model_set = replace(model_set, decoding=decoding_for(model_set.decoding, mode, threshold))
+    if out is not None:
+        check_writable(out)
+    endpoint = None if publish == "off" else DEFAULT_ENDPOINT if publish == "auto" else publish
+    n_failed = 0
+    with (
+        Pipeline(
+            model_set, wanted=wanted, publish=endpoint, may_move=publish == "auto"
+        ) as pipeline,
+        Reporter(as_json=as_json) as reporter,
+    ):
+        reporter.begin(model_set.describe(), pipeline.endpoint)
+        detection = FileDetection(
+            pipeline, model_set.labels, Outputs(events, steps, timeline, video), out
+        )
+        for path in files:
+            with reporter.file(path) as progress:
+                report = detection.detect(
+                    path,
+                    on_open=progress.opened,
+                    on_step=progress.step,
+                    on_drawn=progress.drawn,
+                )
+            reporter.done(report)
+            n_failed += report.error is not None
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def listen(
+    endpoint: Annotated[str, typer.Argument(help="Where events are published.")] = DEFAULT_ENDPOINT,
+    source: Annotated[list[str] | None, typer.Option(help="Only these sources.")] = None,
+    labels: LabelsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print whole events as JSON.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so many seconds without an event.")
+    ] = None,
+) -> None:
+    """Subscribe to a running playspot and print its events, one line each.
+
+    Example: playspot listen --labels violin,cello
+    """
+    from .report import event_line
+    from .subscriber import listen as events_of
+
+    wanted = labels.split(",") if labels else []
+    for event in events_of(endpoint, sources=source or [], labels=wanted, timeout=timeout):
+        print(event.model_dump_json(by_alias=True) if as_json else event_line(event), flush=True)
+
+
+def schema(
+    name: Annotated[str, typer.Argument(help="event or step")] = "event",
+) -> None:
+    """Print the JSON Schema of an event or of a line of steps.jsonl.
+
+    Example: playspot schema event
+    """
+    from .events import Event, Step
+
+    records: dict[str, type[BaseModel]] = {"event": Event, "step": Step}
+    if name not in records:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(records)}")
+    print(json.dumps(records[name].model_json_schema(by_alias=True), indent=2))
+
+
+def parse_labels(text: str | None, known: Sequence[str]) -> frozenset[str]:
+    """Return the labels of a comma-separated list; raises a usage error for an unknown one.
+
+    Examples
+    --------
+    >>> sorted(parse_labels("violin, drum", ("drum", "piano", "violin")))
+    ['drum', 'violin']
+    """
+    wanted = [label.strip() for label in text.split(",")] if text else []
+    for label in wanted:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise typer.BadParameter(
+                f"{label!r} is not a label of these models ({', '.join(known)}){hint}"
+            )
+    return frozenset(wanted)
+
+
+def decoding_for(decoding: Decoding, mode: str | None, threshold: float | None) -> Decoding:
+    """Return `decoding` with what the user set; `off` keeps its distance below `on`."""
+    changes: dict[str, object] = {}
+    if mode is not None:
+        if mode not in MODES:
+            raise typer.BadParameter(f"mode {mode!r} is not one of {', '.join(MODES)}")
+        changes["mode"] = mode
+    if threshold is not None:
+        ratio = decoding.off / decoding.on if decoding.on else 1.0
+        changes |= {"on": threshold, "off": threshold * ratio, "label_on": {}, "label_off": {}}
+    return decoding.model_copy(update=changes)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, on one line, without control characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)

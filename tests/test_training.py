@@ -1,0 +1,500 @@
+"""Clips, cache, batches, the loop and its checkpoints; with tiny networks on made-up clips."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from playspot.models.labels import LABELS
+from playspot.training.cache import CachedClip, cache_clips, compute_features
+from playspot.training.clips import Clip, ClipError, index_clips
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from playspot.training.checkpoint import (  # noqa: E402
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from playspot.training.commands import train_app  # noqa: E402
+from playspot.training.config import SMALL, TrainConfig, TrainingError  # noqa: E402
+from playspot.training.datasets import (  # noqa: E402
+    Batches,
+    TeacherScores,
+    input_statistics,
+    map_shape,
+    mix_log_mel,
+    same_size,
+    warp,
+    warp_map,
+)
+from playspot.training.targets import parse_target  # noqa: E402
+from playspot.training.train import Report, load_network, train  # noqa: E402
+
+HEIGHT, WIDTH, N_STEPS = 48, 64, 4
+
+
+def make_clip(folder: Path, number: int, seed: int | None = None) -> CachedClip:
+    """Return a clip with one label that tints its pictures, moves and sounds in its own way."""
+    rng = np.random.default_rng(number)
+    k = number % 3
+    place = folder / f"clip{number}"
+    place.mkdir(parents=True)
+    pictures = rng.integers(0, 40, (N_STEPS, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pictures[:, 16:40, 16:40, k] += 200
+    flows = rng.normal(0, 0.1, (4 * N_STEPS + 1, 2, HEIGHT, WIDTH)).astype(np.float16)
+    flows[:, k % 2, 16:40, 16:40] += 3 - 2 * k
+    log_mel = rng.random((384, 16 * N_STEPS)).astype(np.float16)
+    log_mel[40 * k : 40 * k + 40] += 4
+    for name, array in (("pictures", pictures), ("flows", flows), ("log_mel", log_mel)):
+        np.save(place / f"{name}.npy", array)
+    tags = (LABELS[k],)
+    path = folder / f"clip{number}.mp4"
+    return CachedClip(Clip(path, path.with_suffix(".json"), tags, tags, tags, seed), place)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[CachedClip]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [make_clip(folder, number) for number in range(12)]
+
+
+def tiny(kind: Any, **changes: Any) -> TrainConfig:
+    """Return a configuration that trains in a second."""
+    settings = {
+        "width": 0.05,
+        "steps": 6,
+        "clips_per_batch": 4,
+        "validate_every": 3,
+        "validation_frames": 2,
+        **changes,
+    }
+    return replace(SMALL[kind], **settings)
+
+
+def write_clip(folder: Path, name: str, **content: Any) -> None:
+    tags = {"played": [], "visible": [], "heard": [], **content}
+    (folder / f"{name}.mp4").write_bytes(b"video")
+    (folder / f"{name}.json").write_text(json.dumps(tags))
+
+
+# Clips ------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_indexed_with_tags_in_label_order(tmp_path: Path) -> None:
+    write_clip(tmp_path, "b", heard=["violin", "drum"], seed=5)
+    write_clip(tmp_path, "a", visible=["flute"])
+    index = index_clips(tmp_path)
+    assert [clip.name for clip in index.clips] == ["a", "b"]
+    assert index.clips[1].heard == ("drum", "violin")
+    assert index.skipped == ()
+
+
+def test_broken_clips_are_skipped_with_a_reason(tmp_path: Path) -> None:
+    write_clip(tmp_path, "good")
+    write_clip(tmp_path, "kazoo", heard=["kazoo"])
+    (tmp_path / "lonely.mp4").write_bytes(b"video")
+    write_clip(tmp_path, "empty")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    write_clip(tmp_path, "garbage")
+    (tmp_path / "garbage.json").write_text("{")
+    index = index_clips(tmp_path)
+    assert [clip.name for clip in index.clips] == ["good"]
+    assert sorted(name for name, _ in index.skipped) == [
+        "empty.mp4",
+        "garbage.mp4",
+        "kazoo.mp4",
+        "lonely.mp4",
+    ]
+    assert "unknown label 'kazoo'" in dict(index.skipped)["kazoo.mp4"]
+
+
+def test_a_folder_without_clips_is_an_error_that_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match=r"expected <name>\.mp4 with <name>\.json"):
+        index_clips(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seed", "split"),
+    [(0, "training"), (100_000, "validation"), (200_000, "test"), (300_000, "demo")],
+)
+def test_a_rendered_clip_is_split_by_its_seed(seed: int, split: str) -> None:
+    assert Clip(Path("a.mp4"), Path("a.json"), (), (), (), seed).split == split
+
+
+def test_a_recording_keeps_its_split_and_most_are_for_training() -> None:
+    splits = [Clip(Path(f"{i}.mp4"), Path(), (), (), ()).split for i in range(1000)]
+    assert 740 < splits.count("training") < 860
+    assert 60 < splits.count("test") < 140
+
+
+# Cache ------------------------------------------------------------------------------------------
+
+
+def test_a_cache_gives_the_features_of_the_clip(tmp_path: Path) -> None:
+    pytest.importorskip("playspot.stream.features")
+    from playspot.stream.features import features
+
+    path = write_video(tmp_path / "moving.mp4")
+    clip = Clip(path, path, (), (), ())
+    cached, skipped = cache_clips([clip], tmp_path / "cache")
+    found = features(path)
+    assert skipped == []
+    assert found.pictures is not None
+    assert found.stacks is not None
+    assert found.log_mel is not None
+    assert cached[0].n_steps == found.n_steps
+    assert np.array_equal(cached[0].pictures, found.pictures)
+    assert np.array_equal(cached[0].stack(1), found.stacks[1].astype(np.float16))
+    assert np.array_equal(cached[0].stack(found.n_steps - 1), found.stacks[-1].astype(np.float16))
+    assert np.array_equal(cached[0].log_mel, found.log_mel.astype(np.float16))
+
+
+def test_a_clip_is_decoded_once_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def fake(path: Path) -> dict[str, Any]:
+        calls.append(path.name)
+        return {"pictures": np.zeros((1, 2, 2, 3), np.uint8)}
+
+    monkeypatch.setattr("playspot.training.cache.compute_features", fake)
+    write_clip(tmp_path, "a")
+    clips = index_clips(tmp_path).clips
+    for _ in range(2):
+        cache_clips(clips, tmp_path / "cache")
+    assert calls == ["a.mp4"]
+    (tmp_path / "a.mp4").write_bytes(b"another video")
+    cache_clips(clips, tmp_path / "cache")
+    assert calls == ["a.mp4", "a.mp4"]
+
+
+def test_a_clip_that_cannot_be_decoded_is_skipped(tmp_path: Path) -> None:
+    pytest.importorskip("playspot.stream.features")
+    write_clip(tmp_path, "garbage")
+    cached, skipped = cache_clips(index_clips(tmp_path).clips, tmp_path / "cache")
+    assert cached == []
+    assert skipped[0][0] == "garbage"
+    assert "\n" not in skipped[0][1]
+
+
+def test_a_clip_without_sound_is_refused_for_training(tmp_path: Path) -> None:
+    pytest.importorskip("playspot.stream.features")
+    path = write_video(tmp_path / "silent.mp4", has_sound=False)
+    with pytest.raises(ValueError, match="needs both picture and sound"):
+        compute_features(path)
+
+
+def write_video(path: Path, has_sound: bool = True) -> Path:
+    """Write 1.3 s of a moving square, with a tone."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
+        sound = container.add_stream("aac", rate=16000, layout="mono") if has_sound else None
+        for i in range(33):
+            image = np.zeros((96, 128, 3), np.uint8)
+            image[20:60, 10 + 2 * i : 40 + 2 * i] = 200
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode())
+        if sound is not None:
+            tone = np.sin(np.arange(21000) * 0.2).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate = 16000
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode())
+    return path
+
+
+# Batches ----------------------------------------------------------------------------------------
+
+
+def test_every_clip_is_used_once_in_an_epoch(clips: list[CachedClip]) -> None:
+    batches = Batches(clips, "object", tiny("object", clips_per_batch=5))
+    chosen = [i for number in range(12) for i in batches._chosen(number)]
+    for epoch in range(5):
+        assert sorted(chosen[12 * epoch : 12 * epoch + 12]) == list(range(12))
+    assert chosen[:12] != chosen[12:24]
+
+
+@pytest.mark.parametrize("kind", ["sound", "object", "action"])
+def test_a_batch_depends_on_its_number_alone(clips: list[CachedClip], kind: Any) -> None:
+    target = parse_target("VT")
+    first, again = (Batches(clips, kind, tiny(kind), target) for _ in range(2))
+    first.batch(0)
+    assert torch.equal(first.batch(3)[0], again.batch(3)[0])
+    assert not torch.equal(first.batch(3)[0], again.batch(4)[0])
+
+
+def test_a_mirrored_picture_moves_the_other_way(clips: list[CachedClip]) -> None:
+    config = tiny("action", flip=True, zoom=0.0, frames_per_clip=8)
+    batches = Batches(clips[:1], "action", replace(config, clips_per_batch=1), parse_target("VT"))
+    inputs, _ = batches.batch(0)
+    left, right = inputs[:, 0, 20:36, 20:36], inputs[:, 0, 20:36, WIDTH - 36 : WIDTH - 20]
+    moves = [
+        (a.mean().item(), b.mean().item()) for a, b in zip(left, right, strict=True)
+    ]  # the square of clip 0 moves by x = +3
+    fastest = [a if abs(a) > abs(b) else b for a, b in moves]
+    assert {round(speed) for speed in fastest} == {3, -3}
+    assert all((abs(a) > abs(b)) == (a > 0) for a, b in moves if abs(abs(a) - abs(b)) > 1)
+
+
+def test_an_enlarged_picture_moves_as_much_more(clips: list[CachedClip]) -> None:
+    config = tiny("action", flip=False, zoom=0.5, clips_per_batch=1, frames_per_clip=16)
+    inputs, _ = Batches(clips[:1], "action", config, parse_target("VT")).batch(0)
+    speeds = inputs[:, 0].amax(dim=(1, 2))
+    assert speeds.min() < 2.7  # 3 px in a picture made smaller
+    assert speeds.max() > 3.6
+
+
+def test_sounds_are_mixed_with_the_tags_of_both(clips: list[CachedClip]) -> None:
+    config = tiny("sound", mix=1.0, clips_per_batch=12)
+    _, targets = Batches(clips, "sound", config).batch(0)
+    assert targets.sum(dim=1).max() == 2
+    assert set(targets.flatten().tolist()) == {0, 1}
+
+
+def test_a_long_sound_is_cut_and_a_short_one_repeated(clips: list[CachedClip]) -> None:
+    plain = {"gain": 0.0, "mix": 0.0, "clips_per_batch": 1}
+    whole = clips[0].log_mel.astype(np.float32)  # 64 columns
+    short, _ = Batches(clips[:1], "sound", tiny("sound", seconds=1.0, **plain)).batch(0)
+    long, _ = Batches(clips[:1], "sound", tiny("sound", seconds=4.0, **plain)).batch(0)
+    assert short.shape[2] == 31
+    assert long.shape[2] == 125
+    assert np.array_equal(long[0, :, :61], long[0, :, 64:])
+    assert sorted(long[0, 0, :64].tolist()) == sorted(whole[0].tolist())
+
+
+def test_mixing_adds_powers(rng: np.random.Generator) -> None:
+    power = torch.from_numpy(rng.random((2, 3, 384, 5)))
+    first, second = torch.log1p(10000 * power)
+    mixed = mix_log_mel(first, second, torch.tensor([[1.0], [0.5]]).expand(2, 3))
+    assert torch.allclose(torch.expm1(mixed) / 10000, power[0] + 0.5 * power[1])
+
+
+def test_a_zoomed_warp_reads_the_middle() -> None:
+    image = torch.arange(64.0).reshape(1, 1, 8, 8)
+    half = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]])
+    assert warp(image, half, "zeros").mean() == pytest.approx(image.mean().item())
+    assert warp(image, half, "zeros").min() > image[0, 0, 1, 1]
+
+
+def test_a_mirrored_map_is_that_of_the_mirrored_picture() -> None:
+    # A peak on pixel x = 64 goes to pixel 255 - 64 = 191, between the cells at 160 and 192.
+    scores = np.zeros((1, 5, 8), np.float32)
+    scores[0, 2, 2] = 1
+    mirrored = warp_map(scores, np.array([[-1, 0, 0], [0, 1, 0]], np.float32), (144, 256), 32, 0)
+    assert mirrored[0, 2].argmax() == 6
+    assert mirrored[0, 2, 6] == pytest.approx(31 / 32)
+
+
+def test_a_teacher_of_finer_grid_gives_targets_on_ours() -> None:
+    scores = np.zeros((9, 18, 32), np.float32)
+    scores[8, 8, 16] = 1  # on pixel (131.5, 67.5) of 256 x 144
+    same = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    found = warp_map(scores, same, (144, 256), 8, 3.5)
+    assert found.shape == (9, *map_shape(144, 256))
+    assert np.unravel_index(found[8].argmax(), (5, 8)) == (2, 4)
+
+
+def test_sot_targets_are_on_while_and_where_the_teachers_say(clips: list[CachedClip]) -> None:
+    rows, columns = map_shape(HEIGHT, WIDTH)
+    sound = np.zeros((N_STEPS, 9), np.float32)
+    sound[:, 3] = 1
+    where = np.zeros((N_STEPS, 9, rows, columns), np.float32)
+    where[:, 3:5, 0, 1] = 1
+    teachers = {clip.clip.name: TeacherScores(sound, where, 32 / WIDTH, 0.0) for clip in clips}
+    config = tiny("action", flip=False, zoom=0.0)
+    _, targets = Batches(clips, "action", config, parse_target("SOT0503"), teachers).batch(0)
+    assert targets.shape == (4, 9, rows, columns)
+    assert {tuple(place[1:]) for place in targets.nonzero().tolist()} == {(3, 0, 1)}
+
+
+def test_clips_of_another_size_are_left_out(clips: list[CachedClip], tmp_path: Path) -> None:
+    odd = make_clip(tmp_path, 3)
+    np.save(odd.folder / "pictures.npy", np.zeros((N_STEPS, 64, 64, 3), np.uint8))
+    kept, others = same_size([*clips, odd])
+    assert kept == clips
+    assert others == [("clip3", "64x64 px, most clips here are 64x48")]
+
+
+def test_input_statistics_are_those_of_the_columns(clips: list[CachedClip]) -> None:
+    mean, deviation = input_statistics(clips)
+    joined = np.concatenate([clip.log_mel for clip in clips], axis=1).astype(np.float64)
+    assert np.allclose(mean, joined.mean(axis=1), atol=1e-3)
+    assert np.allclose(deviation, joined.std(axis=1), atol=1e-3)
+
+
+# The loop ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sound", "object", "action"])
+def test_a_network_learns_made_up_clips(clips: list[CachedClip], tmp_path: Path, kind: Any) -> None:
+    config = tiny(kind, steps=100, validate_every=50, target="VT", mix=0.0, clips_per_batch=8)
+    result = train(replace(config, width=0.1), clips, clips, tmp_path)
+    assert result.auc > 0.9
+    assert result.history[-1][1] < result.history[0][1]
+
+
+@pytest.mark.parametrize("kind", ["sound", "object", "action"])
+def test_a_run_killed_and_resumed_ends_with_the_same_weights(
+    clips: list[CachedClip], tmp_path: Path, kind: Any
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    config = tiny(kind, target="VT")
+
+    def kill(report: Report) -> None:
+        if report.step == 5:
+            raise KeyboardInterrupt
+
+    try:
+        train(config, clips, clips, tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            train(config, clips, clips, tmp_path / "killed", progress=kill)
+        assert load_checkpoint(tmp_path / "killed" / f"{kind}.last.pt")["step"] == 3
+        train(config, clips, clips, tmp_path / "killed")
+    finally:
+        torch.set_num_threads(threads)
+    whole, resumed = (
+        load_checkpoint(tmp_path / run / f"{kind}.last.pt") for run in ("whole", "killed")
+    )
+    assert resumed["step"] == 6
+    assert resumed["history"] == whole["history"]
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(weights, resumed["state_dict"][name]), name
+
+
+def test_a_checkpoint_of_other_settings_is_refused(clips: list[CachedClip], tmp_path: Path) -> None:
+    train(tiny("sound", steps=3), clips, clips, tmp_path)
+    with pytest.raises(TrainingError, match=r"made with lr = 0\.002, asked for 0\.5"):
+        train(tiny("sound", steps=3, lr=0.5), clips, clips, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_is_one_clear_error(
+    clips: list[CachedClip], tmp_path: Path
+) -> None:
+    config = tiny("object", optimiser="sgd", lr=1e30, steps=50)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step \d+: lower --lr"):
+        train(config, clips, clips, tmp_path)
+
+
+def test_training_without_validation_clips_says_so(clips: list[CachedClip], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no validation clip"):
+        train(tiny("sound"), clips, [], tmp_path)
+
+
+def test_settings_out_of_bounds_name_the_value() -> None:
+    with pytest.raises(TrainingError, match="steps must be at least 1, got 0"):
+        tiny("sound", steps=0)
+    with pytest.raises(TrainingError, match="lr must be above 0, got -1"):
+        tiny("sound", lr=-1)
+
+
+def test_the_network_of_a_checkpoint_is_that_which_was_trained(
+    clips: list[CachedClip], tmp_path: Path
+) -> None:
+    result = train(tiny("sound"), clips, clips, tmp_path)
+    net, state = load_network(result.best)
+    assert not net.training
+    assert net.config.width == 0.05
+    assert state["labels"] == list(LABELS)
+
+
+# Checkpoints ------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return print, ("run",)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        load_checkpoint(tmp_path / "evil.pt")
+
+
+def test_a_truncated_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"config": {}, "labels": [], "state_dict": {}, "step": 1})
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"^[^\n]*not a checkpoint[^\n]*$"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_lacks_something_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="needs `labels`"):
+        save_checkpoint(tmp_path / "a.pt", {"config": {}, "state_dict": {}, "step": 1})
+    assert list(tmp_path.iterdir()) == []
+
+
+# Commands ---------------------------------------------------------------------------------------
+
+
+def test_the_commands_import_without_torch() -> None:
+    code = "import sys; import playspot.training.commands; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_torch_the_command_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = CliRunner().invoke(
+        train_app, ["sound", "--data", str(tmp_path), "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 1
+    assert 'pip install "playspot[train]"' in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--recipe", "x"], "--recipe x"), (["--steps", "0"], "steps must be at least 1")],
+)
+def test_a_bad_option_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(
+        train_app, ["sound", "--data", str(tmp_path), "--out", str(tmp_path), *options]
+    )
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_sot_without_teachers_is_refused_before_any_work(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        train_app, ["action", "--data", str(tmp_path), "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 1
+    assert "target SOT0503 needs --sound" in result.output
+
+
+def test_a_command_trains_and_exports_a_model_with_its_provenance(
+    clips: list[CachedClip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playspot.engines import load
+
+    seeded = [
+        replace(clip, clip=replace(clip.clip, seed=number if number < 8 else 100_000 + number))
+        for number, clip in enumerate(clips)
+    ]
+    monkeypatch.setattr("playspot.training.jobs.features_of", lambda *_: seeded)
+    for clip in seeded:
+        write_clip(tmp_path, clip.clip.name, seed=clip.clip.seed)
+    command = ["sound", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(train_app, [*command, "--steps", "3", "--width", "0.05"])
+    assert result.exit_code == 0, result.output
+    engine = load(tmp_path / "out" / "sound.onnx", "sound")
+    provenance = engine.header.provenance
+    assert provenance["data"]["seeds"] == "0 to 7"
+    assert provenance["validation"]["clips"] == 4
+    assert provenance["config"]["steps"] == 3
+    assert str(tmp_path) not in json.dumps(provenance)
