@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from av.packet import Packet
 
 MAX_STRIDE = 10.0  # s; a timestamp further ahead of the last is doubted
+MAX_LEAP = 600.0  # s; a timestamp further from what was expected is not believed at all
 
 
 class Stamped(Protocol):
@@ -117,54 +118,63 @@ class StreamClock(Generic[FrameT]):
 
 
 class Joints:
-    """The joints of glued recordings, and what they did to the timestamps.
+    """The places where timestamps leap, and what is to be added to them from there on.
 
-    In formats made for transmission (MPEG-TS and its like) files can be joined end to end, and the
-    clock leaps at the joint. After a leap of more than ten seconds all streams are shifted so that
-    the stream that leapt goes on where it was. Packets must come in the order of the file.
+    Recordings in formats made for transmission can be glued end to end; elsewhere a leap of many
+    minutes is damage. After either, all streams are shifted so that the stream that leapt goes on
+    where it was. Streams that begin many minutes apart are taken to begin together. Packets must
+    come in the order of the file.
 
     Parameters
     ----------
-    is_mended : bool
-        False: leave all timestamps as they are.
+    limit : float
+        Seconds; only longer leaps count.
 
     Attributes
     ----------
     times : list of float
-        Seconds, in the clock of the start of the file, of each joint.
+        Seconds, in the clock of the start of the file, of each leap.
     """
 
-    def __init__(self, is_mended: bool) -> None:
-        self._is_mended = is_mended
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
         self._shifts = [Fraction(0)]
         self._expected: dict[int, Fraction] = {}
+        self._first: Fraction | None = None
         self.times: list[float] = []
 
     def mend(self, packet: "Packet[Any]") -> None:
-        """Shift the timestamps of `packet` by what the joints so far ask for.
+        """Shift the timestamps of `packet` by what the leaps so far ask for.
 
         Parameters
         ----------
         packet : Packet
             Changed in place.
         """
-        if not self._is_mended or packet.dts is None:
+        # One damaged entry of an MP4 index moves all its decoding times, but not the other ones.
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
             return
         unit = Fraction(packet.time_base)
-        time = packet.dts * unit
-        expected = self._expected.get(packet.stream_index, time + self._shifts[-1])
-        shift = self._shift(time, expected)
+        time = stamp * unit
+        if self._first is None:
+            self._first = time
+        if packet.stream_index in self._expected:
+            shift = self._shift(time, self._expected[packet.stream_index], self._limit)
+        else:
+            shift = self._shift(time, self._first, MAX_LEAP)
         self._expected[packet.stream_index] = time + shift + (packet.duration or 0) * unit
         if shift:
             n_units = round(shift / unit)
-            packet.dts += n_units
+            if packet.dts is not None:
+                packet.dts += n_units
             if packet.pts is not None:
                 packet.pts += n_units
 
-    def _shift(self, time: Fraction, expected: Fraction) -> Fraction:
+    def _shift(self, time: Fraction, expected: Fraction, limit: float) -> Fraction:
         # Just after a joint, other streams still bring packets from before it.
         for shift in reversed(self._shifts[-2:]):
-            if abs(time + shift - expected) <= MAX_STRIDE:
+            if abs(time + shift - expected) <= limit:
                 return shift
         self._shifts.append(expected - time)
         self.times.append(float(expected))

@@ -6,14 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from pydantic import BaseModel
 
 from ..engines.settings import Decoding, Mode
-from .publish import DEFAULT_ENDPOINT
+from .publish import DEFAULT_ENDPOINT, check_endpoint
 from .supervisor import WorkerError
+
+if TYPE_CHECKING:
+    from ..engines.catalogue import ModelSet
+    from .detect import Outputs
 
 USER_ERRORS = (ValueError, WorkerError, OSError)
 MODES: tuple[str, ...] = get_args(Mode)
@@ -73,35 +77,71 @@ def detect(
     Example: playspot detect concert.mp4 --out results
     """
     from ..engines.catalogue import find_models
-    from .detect import FileDetection, Outputs
+    from .detect import Outputs
+
+    model_set = find_models(models)
+    decoding = decoding_for(model_set.decoding, mode, threshold)
+    run_detect(
+        files,
+        replace(model_set, decoding=decoding),
+        Outputs(events, steps, timeline, video),
+        out,
+        wanted=parse_labels(labels, model_set.labels),
+        publish=publish,
+        as_json=as_json,
+    )
+
+
+def run_detect(
+    files: Sequence[Path],
+    models: "ModelSet",
+    outputs: "Outputs",
+    out: Path | None,
+    *,
+    wanted: frozenset[str] = frozenset(),
+    publish: str = "auto",
+    as_json: bool = False,
+) -> None:
+    """Detect in files and tell what came of each; a file that fails does not stop the others.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    models : ModelSet
+    outputs : Outputs
+    out : Path or None
+        Folder for the results; None: beside each file.
+    wanted : frozenset of str
+        Labels to report; all when empty.
+    publish : str
+        An endpoint, "auto" or "off".
+    as_json : bool
+        For programs.
+
+    Raises
+    ------
+    typer.Exit
+        With code 1 if a file failed.
+    """
+    from .detect import FileDetection
     from .jsonl import check_writable
     from .pipeline import Pipeline
     from .report import Reporter
 
-    model_set = find_models(models)
-    wanted = parse_labels(labels, model_set.labels)
-    model_set = replace(model_set, decoding=decoding_for(model_set.decoding, mode, threshold))
     if out is not None:
         check_writable(out)
-    endpoint = None if publish == "off" else DEFAULT_ENDPOINT if publish == "auto" else publish
+    endpoint = {"off": None, "auto": DEFAULT_ENDPOINT}.get(publish, publish)
+    if endpoint is not None:
+        check_endpoint(endpoint)
+    reporter = Reporter(as_json=as_json)
     n_failed = 0
-    with (
-        Pipeline(
-            model_set, wanted=wanted, publish=endpoint, may_move=publish == "auto"
-        ) as pipeline,
-        Reporter(as_json=as_json) as reporter,
-    ):
-        reporter.begin(model_set.describe(), pipeline.endpoint)
-        detection = FileDetection(
-            pipeline, model_set.labels, Outputs(events, steps, timeline, video), out
-        )
+    with Pipeline(models, wanted=wanted, publish=endpoint, may_move=publish == "auto") as pipeline:
+        reporter.begin(models.describe(), pipeline.endpoint)
+        detection = FileDetection(pipeline, models.labels, outputs, out)
         for path in files:
-            with reporter.file(path) as progress:
+            with reporter.file(path) as view:
                 report = detection.detect(
-                    path,
-                    on_open=progress.opened,
-                    on_step=progress.step,
-                    on_drawn=progress.drawn,
+                    path, on_open=view.opened, on_step=view.step, on_drawn=view.drawn
                 )
             reporter.done(report)
             n_failed += report.error is not None

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
@@ -27,7 +28,7 @@ class FrameReader(Generic[FrameT]):
     stream : VideoStream, AudioStream or None
         None: no frames at all.
     length : callable
-        Frame -> seconds that it lasts.
+        Frame -> seconds that it lasts; 0 for one that is no use.
     threads : int
         Of the decoder; 0: as many as there are cores.
 
@@ -47,6 +48,7 @@ class FrameReader(Generic[FrameT]):
         threads: int,
     ) -> None:
         self._reader = reader
+        self._length: Callable[[FrameT], float] = length
         self.n_corrupt = 0
         self.first: Timed[FrameT] | None = None
         self._clock: StreamClock[FrameT] | None = None
@@ -54,6 +56,8 @@ class FrameReader(Generic[FrameT]):
         # Without a decoder for its codec a stream has no context, whatever the annotation says.
         if stream is None or stream.codec_context is None or stream.time_base is None:
             return
+        if isinstance(stream, AudioStream):
+            _forget_odd_layout(stream.codec_context)
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO"  # says which kind, where there is more than one
         self._clock = StreamClock(stream.time_base, length)
@@ -76,6 +80,20 @@ class FrameReader(Generic[FrameT]):
     def _decoded(self, stream: VideoStream | AudioStream) -> Iterator[FrameT]:
         for packet in chain(self._reader.packets(stream), [None]):  # None: give what is left
             try:
-                yield from stream.codec_context.decode(packet)  # type: ignore[misc]
+                frames = cast(list[FrameT], stream.codec_context.decode(packet))
             except av.FFmpegError:
                 self.n_corrupt += 1
+                continue
+            for frame in frames:
+                if self._length(frame) > 0:
+                    yield frame
+                else:
+                    self.n_corrupt += 1
+
+
+def _forget_odd_layout(context: AudioCodecContext) -> None:
+    # PyAV 18 frees a layout whose channels are out of order twice, which ends the process; only
+    # their number is kept. Nothing may ask for the layout between these lines.
+    name, separator, _ = context.layout.name.partition(" channels (")
+    if separator:
+        context.layout = av.AudioLayout(f"{name} channels")

@@ -17,7 +17,7 @@ from av.format import Flags
 from av.packet import Packet
 from av.stream import Stream
 
-from .clock import Joints
+from .clock import MAX_LEAP, MAX_STRIDE, Joints
 
 AnyPacket: TypeAlias = "Packet[Any]"
 
@@ -180,8 +180,8 @@ class _Feed:
         self.queues: dict[int, deque[AnyPacket]] = {s.index: deque() for s in streams}
         self.n_bytes = 0
         self.n_bad_reads = 0
-        has_leaps = container.format.flags & cast(int, Flags.ts_discont.value)
-        self.joints = Joints(is_mended=bool(has_leaps))
+        is_gluable = container.format.flags & cast(int, Flags.ts_discont.value)
+        self.joints = Joints(MAX_STRIDE if is_gluable else MAX_LEAP)
 
     def drop(self, index: int) -> None:
         # From here on the packets of this stream are read elsewhere.
@@ -205,6 +205,8 @@ class _Feed:
                 n_errors += 1
                 self._demuxer = self._container.demux(self._streams)
                 continue
+            except IndexError:
+                break  # so PyAV ends a file in which streams turned up that its header did not name
             if packet is None:
                 break
             n_errors = 0

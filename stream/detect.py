@@ -15,9 +15,9 @@ from typing import Any
 
 from .annotate import annotate
 from .events import Event
-from .jsonl import JsonLines, check_writable
+from .jsonl import JsonLines, OutputError, check_writable
 from .media import SourceInfo
-from .pipeline import FileRun, Pipeline
+from .pipeline import FileRun, Pipeline, StepOutput
 from .played import Played
 from .plot import save_timeline
 from .sources import SourceError
@@ -157,7 +157,7 @@ class FileDetection:
                 self._follow(run, report, stem, spool, on_step)
             except SourceError as error:
                 report.error = str(error)
-            except BaseException:
+            except OutputError:
                 run.abandon()
                 raise
             report.seconds = time.monotonic() - began
@@ -185,14 +185,21 @@ class FileDetection:
                     for event in records:
                         events.write(event)
 
+            def write(output: StepOutput) -> None:
+                report.played.add(output.step, output.events)
+                spool.append(output.step.step, output.playing)
+                if steps is not None:
+                    steps.write(output.step)
+                write_events(output.events)
+                on_step(report.played)
+
             try:
                 for output in run:
-                    report.played.add(output.step, output.events)
-                    spool.append(output.step.step, output.playing)
-                    if steps is not None:
-                        steps.write(output.step)
-                    write_events(output.events)
-                    on_step(report.played)
+                    write(output)
+            except (KeyboardInterrupt, SystemExit):
+                for output in run.interrupt():
+                    write(output)
+                raise
             finally:
                 report.played.add_events(run.final_events)
                 write_events(run.final_events)

@@ -50,6 +50,7 @@ class SourceState:
     info: SourceInfo
     aligner: Aligner
     tracker: Tracker
+    grid: tuple[int, int] | None = None  # rows and columns of the playing map
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Detector:
         return state.tracker.flush(max(0, state.aligner.next_step - 1), reason)
 
     def _step(self, state: SourceState, inputs: StepInputs) -> StepResult:
-        maps = self._maps(inputs.inputs)
+        maps = self._maps(state, inputs.inputs)
         playing = fuse(maps, self.labels, self.decoding)
         peaks: dict[str, tuple[float, Point | None]] = dict.fromkeys(self.labels, (0.0, None))
         if playing is not None:
@@ -123,30 +124,26 @@ class Detector:
         )
         return StepResult(step, playing, state.tracker.update(inputs.step, seen))
 
-    def _maps(self, inputs: dict[ModalityName, StepInput]) -> dict[ModalityName, ScoreMap | None]:
-        """Run the engines; action and object maps come out on the common grid."""
+    def _maps(
+        self, state: SourceState, inputs: dict[ModalityName, StepInput]
+    ) -> dict[ModalityName, ScoreMap | None]:
+        """Run the engines; action and object maps come out on the common grid of the source."""
+        if state.grid is None:  # flow keeps the aspect; a teacher's picture may round its sides
+            for item in (inputs.get("action"), inputs.get("object")):
+                if not isinstance(item, SoundWindow | None):
+                    height, width = _size(item)
+                    state.grid = state.grid or grid_shape(width, height)
         maps: dict[ModalityName, ScoreMap | None] = {}
         for name, engine in self.engines.items():
             item = inputs.get(name)
-            if isinstance(item, SoundWindow) and not item.missing:
+            if isinstance(item, SoundWindow):
                 maps[name] = engine(item.window[None])[0, :, item.output]
-            elif isinstance(item, Picture):
-                height, width = item.image.shape[:2]
-                maps[name] = self._located(engine, item.image[None], width, height)
-            elif isinstance(item, FlowStack):
-                height, width = item.stack.shape[1:]
-                maps[name] = self._located(engine, item.stack[None], width, height)
+            elif item is not None and state.grid is not None:
+                height, width = _size(item)
+                array = item.image if isinstance(item, Picture) else item.stack
+                geometry = Geometry(width, height, engine.header.stride, engine.header.offset)
+                maps[name] = resample(engine(array[None])[0], geometry, state.grid)
         return maps
-
-    def _located(
-        self,
-        engine: Engine,
-        batch: "np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.float32]]",
-        width: int,
-        height: int,
-    ) -> ScoreMap:
-        geometry = Geometry(width, height, engine.header.stride, engine.header.offset)
-        return resample(engine(batch)[0], geometry, grid_shape(width, height))
 
     def _seen(
         self, playing: ScoreMap, maps: dict[ModalityName, ScoreMap | None]
@@ -171,6 +168,11 @@ class Detector:
             box=region.box,
             modalities=Modalities(**modalities),
         )
+
+
+def _size(item: Picture | FlowStack) -> tuple[int, int]:
+    """Return height and width."""
+    return item.image.shape[:2] if isinstance(item, Picture) else item.stack.shape[1:]
 
 
 def _score_at(scores: ScoreMap | np.float32, cell: tuple[int, int]) -> float:

@@ -8,6 +8,7 @@ Sizes follow the shorter side of the frame, with a lower bound in pixels, so tha
 can be read at 240p and at 1080p.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,19 +21,21 @@ from .events import Box, Point
 
 Plane = NDArray[np.uint8]
 RGB = tuple[int, int, int]
+Area = tuple[int, int, int, int]  # px: left, top, right, bottom
 
-# One colour a label. Nine that stay apart with full and with red- or green-blind sight (smallest
-# distance in CIE Lab 23; 16 for the nine of Tol's `muted`), none too dark or light for a video.
+# One colour a label. Nine that stay apart with full sight and without red, green or blue (smallest
+# distance in CIE Lab with red- or green-blind sight 26; 16 for the nine of Tol's `muted`), of a
+# lightness between 50 and 85, so that they show on a dark stage and on a white wall.
 PALETTE: dict[str, RGB] = {
-    "accordion": (0xAA, 0x44, 0x99),
-    "cello": (0x8C, 0x56, 0x4B),
-    "drum": (0x5B, 0x5B, 0xFF),
-    "flute": (0x44, 0xAA, 0x99),
-    "guitar": (0xE6, 0x9F, 0x00),
-    "piano": (0x66, 0xCC, 0xEE),
-    "saxophone": (0xDD, 0xCC, 0x77),
-    "trumpet": (0xB0, 0x7A, 0xF0),
-    "violin": (0xCC, 0x33, 0x11),
+    "accordion": (0xD7, 0x2B, 0x9D),
+    "cello": (0xA3, 0x6B, 0x47),
+    "drum": (0x83, 0x55, 0xFF),
+    "flute": (0x0B, 0xC4, 0x92),
+    "guitar": (0xFF, 0xBA, 0x03),
+    "piano": (0x3F, 0xE2, 0xFF),
+    "saxophone": (0xD3, 0xDB, 0x82),
+    "trumpet": (0x79, 0x9D, 0xFA),
+    "violin": (0xE7, 0x54, 0x0F),
 }
 OTHER: RGB = (0xBB, 0xBB, 0xBB)  # of a label that is none of the nine
 
@@ -51,7 +54,7 @@ def colour_of(label: str) -> RGB:
     Examples
     --------
     >>> colour_of("guitar")
-    (230, 159, 0)
+    (255, 186, 3)
     """
     return PALETTE.get(label, OTHER)
 
@@ -102,7 +105,7 @@ class YuvCoding:
             yuv = np.stack([y, u + 128, v + 128], axis=-1)
         else:
             yuv = np.stack([y * 219 / 255 + 16, u * 224 / 255 + 128, v * 224 / 255 + 128], axis=-1)
-        return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
+        return _bytes(yuv)
 
     def colour(self, rgb: RGB) -> tuple[int, int, int]:
         """Return one colour as Y, U and V."""
@@ -136,7 +139,7 @@ def make_patch(image: NDArray[np.uint8], opacity: NDArray[np.uint8], coding: Yuv
 
 
 def _bytes(values: NDArray[np.floating]) -> Plane:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -185,8 +188,7 @@ def _rounded(width: int, height: int, inset: int, radius: int) -> Plane:
     for x in (x0 + r, x1 - r):
         for y in (y0 + r, y1 - r):
             cv2.circle(big, (x, y), r, 255, -1)
-    small: Plane = cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA)
-    return small
+    return np.asarray(cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class Canvas:
@@ -210,10 +212,10 @@ class Canvas:
 
     def __init__(self, y: Plane, u: Plane, v: Plane, coding: YuvCoding) -> None:
         self._y, self._chroma = y, (u, v)
-        self._coding = coding
+        self.coding = coding
         self.height, self.width = y.shape
         side = min(self.width, self.height)
-        self.line = max(1, round(side / 360))
+        self.line = max(2, round(side / 270))
         self.letters = max(12, round(side / 30))
 
     def heat(self, scores: NDArray[np.floating], colour: RGB) -> None:
@@ -237,7 +239,7 @@ class Canvas:
         if x1 - x0 < 2 or y1 - y0 < 2:
             return
         part = opacity[y : y + high, x : x + wide]
-        values = self._coding.colour(colour)
+        values = self.coding.colour(_brighter(colour))
         _tint(self._y[y0:y1, x0:x1], part, values[0])
         for plane, value in zip(self._chroma, values[1:], strict=True):
             _tint(plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], part, value)
@@ -246,19 +248,19 @@ class Canvas:
         """Draw the outline of a box, with a dark rim on both sides."""
         line = self.line
         x0, y0, x1, y1 = self._pixels(box)
-        values, dark = self._coding.colour(colour), self._coding.colour(DARK)
+        values, dark = self.coding.colour(colour), self.coding.colour(DARK)
         cv2.rectangle(self._y, (x0, y0), (x1, y1), dark[0], line + 2 * max(1, line // 2))
         cv2.rectangle(self._y, (x0, y0), (x1, y1), values[0], line)
         for plane, value in zip(self._chroma, values[1:], strict=True):
             corners = ((x0 // 2, y0 // 2), (x1 // 2, y1 // 2))
-            cv2.rectangle(plane, *corners, value, max(1, line // 2))
+            cv2.rectangle(plane, *corners, value, (line + 1) // 2)
 
     def point(self, point: Point, colour: RGB) -> None:
         """Draw a point: the colour in a white ring with a dark rim."""
         radius = self._radius()
         rim = radius + max(1.0, self.line * 0.75)
-        values, light = self._coding.colour(colour), self._coding.colour(LIGHT)
-        for r, value in ((rim, self._coding.colour(DARK)[0]), (radius, light[0])):
+        values, light = self.coding.colour(colour), self.coding.colour(LIGHT)
+        for r, value in ((rim, self.coding.colour(DARK)[0]), (radius, light[0])):
             _disc(self._y, point, r, value)
         _disc(self._y, point, radius * 0.65, values[0])
         for plane, neutral, value in zip(self._chroma, light[1:], values[1:], strict=True):
@@ -276,13 +278,14 @@ class Canvas:
         floor : int
             Lowest row of pixels to use.
         """
-        taken: list[tuple[int, int, int, int]] = []
+        taken: list[Area] = []
+        points = [self._area(point) for _, _, _, _, point in tags if point is not None]
         gap = max(2, self.line * 2)
         shelf = gap  # where the next tag without a place goes
         for text, short, colour, box, point in tags:
-            patch = tag_patch(text, colour, self.letters, self._coding)
+            patch = tag_patch(text, colour, self.letters, self.coding)
             if patch.width > self.width:
-                patch = tag_patch(short, colour, self.letters, self._coding)
+                patch = tag_patch(short, colour, self.letters, self.coding)
             if patch.width > self.width or patch.height > floor:
                 continue
             if box is None and point is None:
@@ -290,9 +293,16 @@ class Canvas:
                 shelf += patch.width + gap
             else:
                 x, y = self._beside(patch, box, point)
-            x, y = self._free(patch, x, y, floor, taken)
-            taken.append((x, y, x + patch.width, y + patch.height))
-            self.paste(patch, x, y)
+            x = min(max(x, 0), self.width - patch.width)
+            lowest = floor - patch.height
+            y = min(max(y, 0), lowest)
+            # Rather over a point than not at all; over another tag neither could be read.
+            place = _free(patch, x, y, lowest, taken + points)
+            if place is None:
+                place = _free(patch, x, y, lowest, taken)
+            if place is not None:
+                taken.append((x, place, x + patch.width, place + patch.height))
+                self.paste(patch, x, place)
 
     def paste(self, patch: Patch, x: int, y: int) -> None:
         """Lay a patch over the frame, its corner at even pixels; what lies outside is cut off."""
@@ -312,7 +322,7 @@ class Canvas:
             target[:] = cv2.add(kept, patch.added[i][rows, columns]).reshape(target.shape)
 
     def _radius(self) -> float:
-        return max(3.5, min(self.width, self.height) / 100)
+        return float(max(3.5, min(self.width, self.height) / 100))
 
     def _pixels(self, box: Box) -> tuple[int, int, int, int]:
         # The line lies inside the picture, also where the box goes to its edge.
@@ -332,25 +342,27 @@ class Canvas:
         below = y * self.height - 2 * self._radius() - patch.height
         return round(x * self.width - patch.width / 2), round(below)
 
-    def _free(
-        self,
-        patch: Patch,
-        x: int,
-        y: int,
-        floor: int,
-        taken: list[tuple[int, int, int, int]],
-    ) -> tuple[int, int]:
-        # The nearest place, straight up or down, where no other tag lies.
-        x = min(max(x, 0), self.width - patch.width)
-        lowest = floor - patch.height
-        y = min(max(y, 0), lowest)
-        touched = [t for t in taken if t[0] < x + patch.width and x < t[2]]
-        places = [y, *(t[3] + 1 for t in touched), *(t[1] - patch.height - 1 for t in touched)]
-        for place in sorted(places, key=lambda place: abs(place - y)):
-            is_free = all(place + patch.height <= t[1] or t[3] <= place for t in touched)
-            if 0 <= place <= lowest and is_free:
-                return x, place
-        return x, y
+    def _area(self, point: Point) -> Area:
+        x, y, r = point[0] * self.width, point[1] * self.height, self._radius() + self.line
+        return math.floor(x - r), math.floor(y - r), math.ceil(x + r), math.ceil(y + r)
+
+
+def _free(patch: Patch, x: int, y: int, lowest: int, taken: list[Area]) -> int | None:
+    # The row nearest to y, straight up or down, where a patch touches nothing.
+    touched = [t for t in taken if t[0] < x + patch.width and x < t[2]]
+    rows = [y, *(t[3] + 1 for t in touched), *(t[1] - patch.height - 1 for t in touched)]
+    for row in sorted(rows, key=lambda row: abs(row - y)):
+        is_free = all(row + patch.height <= t[1] or t[3] <= row for t in touched)
+        if 0 <= row <= lowest and is_free:
+            return row
+    return None
+
+
+def _brighter(colour: RGB) -> RGB:
+    # Heat glows: half way to the brightest colour of the same hue.
+    gain = (1 + 255 / max(colour)) / 2
+    r, g, b = (min(255, round(c * gain)) for c in colour)
+    return r, g, b
 
 
 def _tint(target: Plane, opacity: Plane, value: int) -> None:

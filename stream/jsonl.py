@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from .demux import one_line, shown_path
 
@@ -25,6 +26,8 @@ class OutputError(ValueError):
 def output_error(path: Path, error: Exception) -> OutputError:
     """Return the error for the user when a file or folder cannot be written."""
     known = {
+        errno.EACCES: "change its permissions, or choose another with --out",
+        errno.EPERM: "change its permissions, or choose another with --out",
         errno.ENOSPC: "the disk is full: free some space",
         errno.EDQUOT: "the disk quota is used up: free some space",
         errno.EROFS: "the file system is read-only: choose another folder with --out",
@@ -34,8 +37,9 @@ def output_error(path: Path, error: Exception) -> OutputError:
         errno.EISDIR: "there is a folder of this name: move it away, or choose another with --out",
     }
     number = getattr(error, "errno", None) or 0
-    advice = known.get(number, "change its permissions, or choose another with --out")
-    return OutputError(f"{shown_path(path)}: cannot be written ({one_line(error)}); {advice}.")
+    advice = known.get(number, "try again, or choose another folder with --out")
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return OutputError(f"{shown_path(path)}: cannot be written ({reason}); {advice}.")
 
 
 def check_writable(folder: Path) -> None:
@@ -112,10 +116,13 @@ class JsonLines:
         record : BaseModel or mapping
             Records by their aliases (`schema`, not `schema_`); numbers must be finite.
         """
-        if isinstance(record, BaseModel):
-            text = record.model_dump_json(by_alias=True)
-        else:
-            text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            text = record.model_dump_json(by_alias=True) if isinstance(record, BaseModel) else None
+        except PydanticSerializationError:
+            text = None
+        if text is None:
+            plain = record.model_dump(by_alias=True) if isinstance(record, BaseModel) else record
+            text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # A file name that is not valid text comes with lone surrogates, which UTF-8 does not have.
         line = text.encode("utf-8", "backslashreplace") + b"\n"
         rest = memoryview(line)

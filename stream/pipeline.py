@@ -26,7 +26,7 @@ from .messages import Message, receive, send
 from .reader import DATA_SOCKETS, read
 from .sockets import close_run, new_run, pull, push
 from .sources import SourceError
-from .supervisor import Supervisor, WorkerError
+from .supervisor import GRACE, Supervisor, WorkerError
 from .timeline import step_time
 from .worker import POLL_MS
 
@@ -153,7 +153,7 @@ class Pipeline:
             for message in self.reports(POLL_MS):
                 if message.kind == "ready":
                     return message
-            self._supervisor.check(SERVING)
+            self.check()
         raise WorkerError(f"the pipeline did not start within {START_TIMEOUT:.0f} s")
 
     def results(self, timeout_ms: int) -> Message | None:
@@ -162,11 +162,19 @@ class Pipeline:
 
     def check(self) -> None:
         """Raise `WorkerError` if a process that serves all sources has ended."""
-        self._supervisor.check(SERVING)
+        try:
+            self._supervisor.check(SERVING)
+        except WorkerError:
+            list(self.reports(LAST_REPORT_MS))  # raises with the reason, if one was given
+            raise
 
     def has_ended(self, worker: str) -> bool:
         """Return whether a worker process has ended."""
         return self._supervisor.exit_code(worker) is not None
+
+    def interrupt(self) -> None:
+        """Ask the detector to finish what it has, and to stop."""
+        self._supervisor.terminate("detector")
 
     def reap(self, worker: str) -> None:
         """End a worker; returns when it is gone."""
@@ -216,35 +224,50 @@ class FileRun:
         self._failure: str | None = None
         self._is_read = False
         self._is_given_up = False
+        self._is_done = False
         self._progress = time.monotonic()
         self.info = self._wait_open()
 
     def __iter__(self) -> Iterator[StepOutput]:
         """Yield the steps in order; raise `SourceError` at the end if the file broke off."""
         while (message := self._next()) is not None:
-            if message.kind == "step":
-                self._n_steps = message.index + 1
-                yield StepOutput(
-                    Step(**message.data["step"]),
-                    _events(message),
-                    message.arrays[0] if message.arrays else None,
-                )
-            elif message.kind == "done":
-                self.duration = float(message.data["duration"])
-                self.final_events = _events(message)
+            yield from self._outputs(message)
         self._pipeline.reap(self._reader)
         for report in self._pipeline.reports(0):
             self._note(report)
         if self._failure is not None:
             raise SourceError(self._failure)
 
+    def interrupt(self) -> Iterator[StepOutput]:
+        """Stop the detector and yield the steps it had finished; open events end by `shutdown`.
+
+        The pipeline cannot be used for another file after this.
+        """
+        self._pipeline.interrupt()
+        deadline = time.monotonic() + GRACE
+        while not self._is_done and time.monotonic() < deadline:
+            message = self._pipeline.results(POLL_MS)
+            if message is not None and message.source == self._source:
+                yield from self._outputs(message)
+
     def abandon(self) -> None:
         """Give the file up and wait until the pipeline has forgotten it."""
         if not self._is_given_up:
             self._give_up()
-        while self._next() is not None:
-            pass
+        while (message := self._next()) is not None:
+            list(self._outputs(message))
         self._pipeline.reap(self._reader)
+
+    def _outputs(self, message: Message) -> Iterator[StepOutput]:
+        """Take note of a result; yield the step it brings, if it brings one."""
+        if message.kind == "done":
+            self._is_done = True
+            self.duration = float(message.data["duration"])
+            self.final_events = _events(message)
+            return
+        self._n_steps = message.index + 1
+        playing = message.arrays[0] if message.arrays else None
+        yield StepOutput(Step(**message.data["step"]), _events(message), playing)
 
     def _wait_open(self) -> SourceInfo:
         deadline = time.monotonic() + START_TIMEOUT
@@ -262,17 +285,13 @@ class FileRun:
 
     def _next(self) -> Message | None:
         """Return the next result of this file, None after its last one."""
-        if self._n_steps < 0:
-            return None
-        while True:
+        while not self._is_done:
             has_ended = self._pipeline.has_ended(self._reader)
             for report in self._pipeline.reports(0):
                 self._note(report)
             message = self._pipeline.results(POLL_MS)
             if message is not None and message.source == self._source:
                 self._progress = time.monotonic()
-                if message.kind == "done":
-                    self._n_steps = -1
                 return message
             self._pipeline.check()
             if has_ended and not self._is_read and not self._is_given_up:
@@ -285,6 +304,7 @@ class FileRun:
                 raise WorkerError(
                     f"{self._path}: no progress in any process for {STALL_TIMEOUT:.0f} s"
                 )
+        return None
 
     def _note(self, report: Message) -> None:
         self._progress = time.monotonic()
@@ -299,7 +319,7 @@ class FileRun:
 
     def _give_up(self) -> None:
         self._is_given_up = True
-        self._pipeline.give_up(self._source, max(0, self._n_steps))
+        self._pipeline.give_up(self._source, self._n_steps)
 
 
 def _events(message: Message) -> tuple[Event, ...]:

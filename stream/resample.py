@@ -5,10 +5,12 @@ tick grid; where the source had no sound, zeros flagged as missing.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.filter import Graph
 
 from .media import AudioChunk, Waveform
 from .timeline import SAMPLE_RATE, TICK_SAMPLES
@@ -22,13 +24,15 @@ class MonoResampler:
     """Frames of any rate, layout and format -> one waveform, mono at 16 kHz.
 
     The mix of the channels is FFmpeg's, scaled so that it cannot clip: stereo is the mean of both
-    channels; of 5.1 the centre counts most, the effects channel not at all. Samples that are no
-    numbers become zero. A change of rate, layout or format on the way is allowed.
+    channels; of 5.1 the centre counts most, the effects channel not at all; where FFmpeg knows no
+    mix, it is the mean of all. Samples that are no numbers become zero. A change of rate, layout or
+    format on the way is allowed.
     """
 
     def __init__(self) -> None:
-        self._resampler: av.AudioResampler | None = None
+        self._graph: Graph | None = None
         self._kind: tuple[str, str, int] | None = None
+        self._is_mixed_before = False  # FFmpeg knows no mix for these channels
 
     def push(self, frame: AudioFrame) -> Waveform:
         """Return the sound that is ready once `frame` has come.
@@ -36,6 +40,7 @@ class MonoResampler:
         Parameters
         ----------
         frame : AudioFrame
+            Its `pts` is cleared.
 
         Returns
         -------
@@ -46,22 +51,56 @@ class MonoResampler:
         rest = _EMPTY
         if kind != self._kind:
             rest = self.flush()
-            self._kind = kind
-        frame = _with_finite_samples(frame)
-        if self._resampler is None:
-            self._resampler = av.AudioResampler(
-                "flt", "mono", SAMPLE_RATE, options={"rematrix_maxval": "1"}
-            )
+            self._kind, self._is_mixed_before = kind, False
         frame.pts = None
-        return np.concatenate([rest, _waveform(self._resampler.resample(frame))])
+        frame = _with_finite_samples(frame)
+        try:
+            frames = self._resample(frame)
+        except av.FFmpegError:
+            if self._is_mixed_before:
+                raise
+            self._graph, self._is_mixed_before = None, True
+            frames = self._resample(frame)
+        return np.concatenate([rest, _waveform(frames)])
 
     def flush(self) -> Waveform:
         """Return the sound still in the filter, and start afresh."""
-        if self._resampler is None:
+        if self._graph is None:
             return _EMPTY
-        rest = [frame for frame in self._resampler.resample(None) if frame is not None]
-        self._resampler = self._kind = None
+        rest = _through(self._graph, None)
+        self._graph = self._kind = None
         return _waveform(rest)
+
+    def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
+        if self._is_mixed_before:
+            frame = _mean(frame)
+        if self._graph is None:
+            self._graph = _mono_graph(frame)
+        return _through(self._graph, frame)
+
+
+def _mono_graph(frame: AudioFrame) -> Graph:
+    # As av.AudioResampler, but that starts a thread for each core.
+    graph = Graph()
+    graph.threads = 1
+    rate = frame.sample_rate
+    source = graph.add_abuffer(sample_rate=rate, format=frame.format, layout=frame.layout.name)
+    # Without the limit the mix to floats adds up channels beyond 1.
+    mixer = graph.add("aresample", rematrix_maxval="1")
+    goal = {"sample_rates": str(SAMPLE_RATE), "sample_fmts": "flt", "channel_layouts": "mono"}
+    graph.link_nodes(source, mixer, graph.add("aformat", **goal), graph.add("abuffersink"))
+    graph.configure()
+    return graph
+
+
+def _through(graph: Graph, frame: AudioFrame | None) -> list[AudioFrame]:
+    graph.push(frame)
+    frames = []
+    while True:
+        try:
+            frames.append(cast(AudioFrame, graph.pull()))
+        except (av.error.BlockingIOError, av.error.EOFError):  # it wants more, or there is no more
+            return frames
 
 
 def _waveform(frames: list[AudioFrame]) -> Waveform:
@@ -82,6 +121,20 @@ def _with_finite_samples(frame: AudioFrame) -> AudioFrame:
     other = AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
     other.sample_rate = frame.sample_rate
     return other
+
+
+def _mean(frame: AudioFrame) -> AudioFrame:
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    mean = samples.mean(axis=0, keepdims=True, dtype=np.float64)
+    if samples.dtype.kind == "u":
+        mean -= 128
+    if samples.dtype.kind in "iu":
+        mean /= 2.0 ** (8 * samples.itemsize - 1)
+    mono = AudioFrame.from_ndarray(mean.astype(np.float32), "fltp", "mono")
+    mono.sample_rate = frame.sample_rate
+    return mono
 
 
 class SoundPlacer:

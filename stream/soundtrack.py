@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -15,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from .clock import StreamClock, Timed
+from .clock import StreamClock
 from .decode import FrameReader
 from .demux import PacketReader
 
@@ -25,7 +24,6 @@ AnyPacket: TypeAlias = "Packet[Any]"
 COPIED = {"aac", "ac3", "alac", "eac3", "mp3", "opus"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 BITS_PER_CHANNEL = 96_000  # a second, of encoded sound
-SHORTEST_GAP = 0.05  # s; less than this is rounding of timestamps
 
 
 class Soundtrack:
@@ -40,21 +38,23 @@ class Soundtrack:
         Of the reader.
     origin : float
         Media time 0 in the clock of the file, s.
-
-    Attributes
-    ----------
-    is_copied : bool
-        Whether the packets are taken over as they are.
+    may_copy : bool
+        False: encode anew in any case.
     """
 
     def __init__(
-        self, output: OutputContainer, reader: PacketReader, stream: AudioStream, origin: float
+        self,
+        output: OutputContainer,
+        reader: PacketReader,
+        stream: AudioStream,
+        origin: float,
+        *,
+        may_copy: bool = True,
     ) -> None:
         self._reader, self._stream, self._origin = reader, stream, origin
-        self.is_copied = stream.codec_context.codec.canonical_name in COPIED
         self._frames: FrameReader[AudioFrame] | None = None
         self._output: AudioStream | None = None
-        if self.is_copied:
+        if may_copy and stream.codec_context.codec.canonical_name in COPIED:
             self._output = output.add_stream_from_template(stream)
             return
         self._frames = FrameReader[AudioFrame](reader, stream, _frame_length, 1)
@@ -69,43 +69,58 @@ class Soundtrack:
         """Yield the packets to be written, each with its media time in seconds."""
         if self._output is None:
             return
-        packets = self._copied() if self._frames is None else self._encoded(self._frames)
+        if self._frames is None:
+            packets = self._copied()
+        else:
+            packets = self._encoded(self._frames, self._output.codec_context)
         for packet in packets:
             packet.stream = self._output
             yield float((packet.pts or 0) * packet.time_base), packet
 
     def _copied(self) -> Iterator[AnyPacket]:
         unit = Fraction(self._stream.time_base or Fraction(1, 90_000))
-        # An encoder's run-in lies before media time 0, and stays there.
         clock = StreamClock[AnyPacket](unit, lambda packet: float((packet.duration or 0) * unit))
         last = None
         for timed in clock.place(self._reader.packets(self._stream)):
+            # An encoder's run-in lies before media time 0, and stays there.
             packet, pts = timed.frame, round((timed.time - self._origin) / unit)
             if last is not None and pts <= last:
                 continue  # an MP4 file cannot hold two at one time
             packet.pts = packet.dts = last = pts
             yield packet
 
-    def _encoded(self, frames: FrameReader[AudioFrame]) -> Iterator[AnyPacket]:
-        encoder: AudioCodecContext = self._output.codec_context  # type: ignore[union-attr]
-        resampler = AudioResampler(
-            "fltp", encoder.layout, encoder.sample_rate, frame_size=encoder.frame_size or 1024
-        )
-        expected: float | None = None
+    def _encoded(
+        self, frames: FrameReader[AudioFrame], encoder: AudioCodecContext
+    ) -> Iterator[AnyPacket]:
+        resampler: AudioResampler | None = None
+        kind = None
         for timed in frames.frames():
-            time = timed.time - self._origin
-            if expected is not None and time - expected > SHORTEST_GAP:
-                for part in resampler.resample(_silence(timed.frame, expected, time)):
-                    yield from encoder.encode(part)
             frame = timed.frame
-            yield from ()
-            frame.pts, frame.time_base = _stamp(expected, time, frame)
-            for part in resampler.resample(frame):
-                yield from encoder.encode(part)
-            expected = time + timed.length
-        for part in resampler.resample(None):
-            yield from encoder.encode(part)
+            if resampler is not None and kind != _kind(frame):
+                yield from _encode(encoder, resampler, None)
+                resampler = None
+            if resampler is None:
+                # async: what is missing becomes silence, what comes twice is cut.
+                layout, rate = encoder.layout, encoder.sample_rate
+                resampler = AudioResampler("fltp", layout, rate, options={"async": "1"})
+                kind = _kind(frame)
+            frame.time_base = Fraction(1, frame.sample_rate)
+            frame.pts = round((timed.time - self._origin) * frame.sample_rate)
+            yield from _encode(encoder, resampler, frame)
+        if resampler is not None:
+            yield from _encode(encoder, resampler, None)
         yield from encoder.encode(None)
+
+
+def _encode(
+    encoder: AudioCodecContext, resampler: AudioResampler, frame: AudioFrame | None
+) -> Iterator[AnyPacket]:
+    for part in resampler.resample(frame):
+        yield from encoder.encode(part)
+
+
+def _kind(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _frame_length(frame: AudioFrame) -> float:

@@ -18,6 +18,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from .clock import MAX_LEAP
 from .decode import FrameReader
 from .demux import PacketReader, SourceError, one_line, open_container, shown_path
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
@@ -29,7 +30,8 @@ from .upright import Upright
 __all__ = ["FileSource", "SourceError"]
 
 DEFAULT_RATE = 25.0  # frames per second, where a file says nothing usable
-MAX_RATE = 1000.0
+MAX_RATE = 1000.0  # frames per second
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 768_000  # Hz; others are damage
 MAX_NOMINAL_LENGTH = 1.0  # s; of a frame whose own length is not stated
 
 
@@ -102,9 +104,9 @@ class FileSource:
                 frame, aspect = self._pictures.first.frame, video.sample_aspect_ratio
                 self._upright = Upright(frame, aspect, picture_side, picture_multiple)
             elif video is not None:
-                self.notes.append(f"the picture ({video.name}) cannot be decoded")
+                self.notes.append(f"the picture ({_codec(video)}) cannot be decoded")
             if audio is not None and self._sound.first is None:
-                self.notes.append(f"the sound ({audio.name}) cannot be decoded, or is empty")
+                self.notes.append(f"the sound ({_codec(audio)}) cannot be decoded, or is empty")
             self.info = self._describe(name or self._path.stem, video)
         except BaseException:
             self.close()
@@ -227,7 +229,9 @@ class FileSource:
         if self.n_dropped:
             self.notes.append(f"left out what came out of order: {_count(self.n_dropped, 'frame')}")
         if self._reader.is_read_twice:
-            self.notes.append("sound and picture lie far apart in the file: it was read twice")
+            self.notes.append(
+                "sound and picture lie far apart, or one ends early: the file was read twice"
+            )
         for time in self._reader.joints:
             self.notes.append(
                 f"timestamps leapt at {time - self.origin:.1f} s: taken as joined there"
@@ -254,6 +258,11 @@ def audio_stream(container: InputContainer) -> AudioStream | None:
     return best if isinstance(best, AudioStream) else None
 
 
+def _codec(stream: VideoStream | AudioStream) -> str:
+    # Without a decoder for it there is no context, whatever the annotation says.
+    return stream.codec_context.name if stream.codec_context is not None else "unknown codec"
+
+
 def _video_rate(stream: VideoStream | None) -> float:
     if stream is None:
         return 0.0
@@ -265,8 +274,9 @@ def picture_length(stream: VideoStream | None) -> Callable[[VideoFrame], float]:
     """Return what says how long a frame of a video lasts, in seconds."""
     nominal = min(1 / (_video_rate(stream) or DEFAULT_RATE), MAX_NOMINAL_LENGTH)
     unit = float(stream.time_base or 0) if stream is not None else 0.0
-    return lambda frame: max(nominal, (frame.duration or 0) * unit)
+    return lambda frame: min(max(nominal, (frame.duration or 0) * unit), MAX_LEAP)
 
 
 def _sound_length(frame: AudioFrame) -> float:
-    return frame.samples / frame.sample_rate
+    is_sane = MIN_SAMPLE_RATE <= frame.sample_rate <= MAX_SAMPLE_RATE
+    return frame.samples / frame.sample_rate if is_sane else 0.0

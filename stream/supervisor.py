@@ -66,6 +66,10 @@ class Supervisor:
         """Return the process ids of the workers that run."""
         return {n: p.pid for n, p in self._processes.items() if p.is_alive() and p.pid}
 
+    def terminate(self, name: str) -> None:
+        """Send SIGTERM to a worker."""
+        self._processes[name].terminate()
+
     def reap(self, name: str) -> None:
         """End one worker; returns when it is gone."""
         process = self._processes.pop(name)
