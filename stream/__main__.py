@@ -4,13 +4,17 @@ import logging
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from ..engines.commands import models_app
 from ..training.commands import data_app, evaluate, train_app
 from ..training.demo import demo
 from . import commands
+
+INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="playspot",
@@ -31,17 +35,25 @@ app.command()(evaluate)
 
 
 def main() -> None:
-    """Run the program; errors meant for the user are one line, without a traceback."""
+    """Run the program; what is wrong is one line without a traceback, exit code 2 for usage."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        code = app(prog_name="playspot", standalone_mode=False)
+    except TyperException as error:
+        if len(sys.argv) == 1 or error.__class__.__name__ == "NoArgsIsHelpError":
+            sys.exit(2)  # the help has been printed
+        _fail(f"{commands.one_line(error.format_message())} (playspot --help)", error.exit_code)
     except commands.USER_ERRORS as error:
-        print(f"playspot: {commands.one_line(error)}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("playspot: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _fail(commands.one_line(str(error)), 1)
+    if code == INTERRUPTED:
+        _fail("interrupted", INTERRUPTED)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"playspot: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

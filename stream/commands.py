@@ -55,7 +55,7 @@ def detect(
     mode: Annotated[str | None, typer.Option(help=f"What is fused: {', '.join(MODES)}.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Score from which playing begins. [default: models']"),
+        typer.Option(help="Score from which playing begins, 0 to 1. [default: the models']"),
     ] = None,
     publish: Annotated[
         str,
@@ -212,12 +212,19 @@ def decoding_for(decoding: Decoding, mode: str | None, threshold: float | None) 
             raise typer.BadParameter(f"mode {mode!r} is not one of {', '.join(MODES)}")
         changes["mode"] = mode
     if threshold is not None:
+        if not 0 <= threshold <= 1:
+            raise typer.BadParameter(f"threshold {threshold} is not between 0 and 1")
         ratio = decoding.off / decoding.on if decoding.on else 1.0
         changes |= {"on": threshold, "off": threshold * ratio, "label_on": {}, "label_off": {}}
     return decoding.model_copy(update=changes)
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an error says, on one line, without control characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)
+def one_line(text: str) -> str:
+    r"""Return a message on one line, without control characters.
+
+    Examples
+    --------
+    >>> one_line("no such file:\n  a\x1b.mp4")
+    'no such file: a?.mp4'
+    """
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

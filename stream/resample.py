@@ -32,7 +32,7 @@ class MonoResampler:
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._kind: tuple[str, str, int] | None = None
-        self._is_mixed_before = False  # FFmpeg knows no mix for these channels
+        self._is_averaged = False  # FFmpeg knows no mix for these channels
 
     def push(self, frame: AudioFrame) -> Waveform:
         """Return the sound that is ready once `frame` has come.
@@ -51,15 +51,14 @@ class MonoResampler:
         rest = _EMPTY
         if kind != self._kind:
             rest = self.flush()
-            self._kind, self._is_mixed_before = kind, False
+            self._kind, self._is_averaged = kind, False
         frame.pts = None
-        frame = _with_finite_samples(frame)
         try:
             frames = self._resample(frame)
         except av.FFmpegError:
-            if self._is_mixed_before:
+            if self._is_averaged:
                 raise
-            self._graph, self._is_mixed_before = None, True
+            self._graph, self._is_averaged = None, True
             frames = self._resample(frame)
         return np.concatenate([rest, _waveform(frames)])
 
@@ -72,23 +71,24 @@ class MonoResampler:
         return _waveform(rest)
 
     def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
-        if self._is_mixed_before:
-            frame = _mean(frame)
         if self._graph is None:
-            self._graph = _mono_graph(frame)
+            self._graph = _mono_graph(frame, self._is_averaged)
         return _through(self._graph, frame)
 
 
-def _mono_graph(frame: AudioFrame) -> Graph:
+def _mono_graph(frame: AudioFrame, is_averaged: bool) -> Graph:
     # As av.AudioResampler, but that starts a thread for each core.
     graph = Graph()
     graph.threads = 1
-    rate = frame.sample_rate
-    source = graph.add_abuffer(sample_rate=rate, format=frame.format, layout=frame.layout.name)
+    rate, layout = frame.sample_rate, frame.layout
+    nodes = [graph.add_abuffer(sample_rate=rate, format=frame.format, layout=layout.name)]
+    if is_averaged:
+        n = layout.nb_channels
+        nodes.append(graph.add("pan", "mono|c0=" + "+".join(f"{1 / n}*c{k}" for k in range(n))))
     # Without the limit the mix to floats adds up channels beyond 1.
-    mixer = graph.add("aresample", rematrix_maxval="1")
+    nodes.append(graph.add("aresample", rematrix_maxval="1"))
     goal = {"sample_rates": str(SAMPLE_RATE), "sample_fmts": "flt", "channel_layouts": "mono"}
-    graph.link_nodes(source, mixer, graph.add("aformat", **goal), graph.add("abuffersink"))
+    graph.link_nodes(*nodes, graph.add("aformat", **goal), graph.add("abuffersink"))
     graph.configure()
     return graph
 
@@ -108,33 +108,6 @@ def _waveform(frames: list[AudioFrame]) -> Waveform:
         return _EMPTY
     waveform: Waveform = np.concatenate([frame.to_ndarray()[0] for frame in frames])
     return np.clip(np.nan_to_num(waveform, posinf=0, neginf=0), -1, 1)
-
-
-def _with_finite_samples(frame: AudioFrame) -> AudioFrame:
-    # One NaN would otherwise spread over the length of the filter.
-    if not frame.format.name.startswith(("flt", "dbl")):
-        return frame
-    samples = frame.to_ndarray()
-    if np.isfinite(samples).all():
-        return frame
-    np.nan_to_num(samples, copy=False, posinf=0, neginf=0)
-    other = AudioFrame.from_ndarray(samples, frame.format.name, frame.layout.name)
-    other.sample_rate = frame.sample_rate
-    return other
-
-
-def _mean(frame: AudioFrame) -> AudioFrame:
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    mean = samples.mean(axis=0, keepdims=True, dtype=np.float64)
-    if samples.dtype.kind == "u":
-        mean -= 128
-    if samples.dtype.kind in "iu":
-        mean /= 2.0 ** (8 * samples.itemsize - 1)
-    mono = AudioFrame.from_ndarray(mean.astype(np.float32), "fltp", "mono")
-    mono.sample_rate = frame.sample_rate
-    return mono
 
 
 class SoundPlacer:

@@ -213,7 +213,13 @@ class FileSource:
 
     def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
         for timed in self._sound.frames():
-            yield from placer.push(timed.time - self.origin, timed.frame)
+            try:
+                yield from placer.push(timed.time - self.origin, timed.frame)
+            except av.FFmpegError as error:
+                raise SourceError(
+                    f"{self._shown}: sound of {timed.frame.layout.name} cannot be mixed to one "
+                    f"channel ({one_line(error)}); convert it to stereo."
+                ) from None
         yield from placer.flush()
 
     def _ticks(self, sampler: TickSampler[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:

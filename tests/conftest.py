@@ -1,12 +1,19 @@
 """Fixtures that several test files share."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+
+from playspot.models.labels import LABELS
+from playspot.stream.events import Event, ModelInfo, Step
+from playspot.stream.played import Played
+from playspot.stream.timeline import STEP, n_steps, step_time
 
 
 @pytest.fixture
@@ -31,8 +38,16 @@ def media() -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("tests/media.py is gone; restore it.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules["media"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def read(media: ModuleType) -> Callable[..., object]:
+    """Return `media.read`: a file read whole through `FileSource`, and checked."""
+    read: Callable[..., object] = media.read
+    return read
 
 
 @pytest.fixture
@@ -42,5 +57,47 @@ def make_clip(media: ModuleType, tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "clip.mp4", **options: object) -> Path:
         path: Path = media.make_clip(tmp_path / name, **options)
         return path
+
+    return make
+
+
+@pytest.fixture
+def make_played() -> Callable[..., Played]:
+    """Return what makes a `Played` of parts (label, first step, last step, point, box, score)."""
+
+    def make(duration: float, *parts: tuple[Any, ...]) -> Played:
+        played = Played(LABELS)
+        for step in range(n_steps(duration)):
+            scores = dict.fromkeys(LABELS, 0.05)
+            events: list[Event] = []
+            for number, (label, first, last, point, box, score) in enumerate(parts):
+                if first <= step <= last:
+                    scores[label] = score
+                if first <= step <= last + 1:
+                    kind: Any = "new" if step == first else "update" if step <= last else "end"
+                    events.append(
+                        Event(
+                            schema="playspot/event/1",
+                            type=kind,
+                            id=f"{label}-{number}",
+                            source="clip",
+                            label=label,
+                            score=score,
+                            top_score=score,
+                            start_time=max(0.0, step_time(first) - STEP / 2),
+                            end_time=step_time(last) + STEP / 2 if kind == "end" else None,
+                            time=step_time(step),
+                            wall_time=0.0,
+                            step=step,
+                            seq=0,
+                            system_id="test",
+                            point=point,
+                            box=box,
+                            model=ModelInfo(name="m", hash="h", engine="e", precision="fp32"),
+                        )
+                    )
+            played.add(Step(step=step, time=step_time(step), scores=scores, points={}), events)
+        played.duration = duration
+        return played
 
     return make

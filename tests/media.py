@@ -1,21 +1,31 @@
-"""Test media, made on the spot: small files with known pictures, sound and timestamps.
+"""Test media, made on the spot and read back: known pictures, sound and timestamps.
 
-Tests take these through the fixture `make_clip` (a file in the test's own folder) or `media` (this
-module). A picture shows its number as bars, black and white, so that `number` can read it back
-after coding and scaling; the sound is a tone unless another is given.
+Tests take these through the fixtures `make_clip` (a file in the test's own folder), `read` (a file
+through `FileSource`, with the checks that hold for every file) or `media` (this module). A picture
+shows its number as bars, black and white, so that `number` can read it back after coding and
+scaling; the sound is a tone unless another is given.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from playspot.stream.media import AudioChunk, End, GreyFrame, MediaItem, Picture
+from playspot.stream.sources import FileSource
+from playspot.stream.timeline import SAMPLE_RATE, STEP_SAMPLES, TICK_SAMPLES, n_steps
 
 N_BARS = 10
 TIME_BASE = Fraction(1, 60_000)  # where frames come at any times; MPEG-4 has 16 bits for it
+
+PIXEL_FORMATS = {"mjpeg": "yuvj420p", "ffv1": "yuv444p", "gif": "rgb8"}
 
 Image = NDArray[np.uint8]
 Sound = NDArray[np.float64]
@@ -79,7 +89,8 @@ def make_clip(
     size : (width, height) or None
         None: no video. Pictures come from `image(index, width, height)`.
     times : sequence of float, optional
-        When each frame is shown, instead of every 1 / `video_rate`.
+        When each frame is shown, instead of every 1 / `video_rate`; in any order, if the codec
+        keeps the order of the frames.
     rotation : int
         Degrees counter-clockwise that a player turns the picture.
     sample_rate : int or None
@@ -100,8 +111,7 @@ def make_clip(
             rate = Fraction(video_rate).limit_denominator(1001)
             stream: Any = container.add_stream(video_codec, rate)
             stream.width, stream.height = size
-            if pixel_format or video_codec in ("mpeg4", "libx264"):
-                stream.pix_fmt = pixel_format or "yuv420p"
+            stream.pix_fmt = pixel_format or PIXEL_FORMATS.get(video_codec, "yuv420p")
             stream.codec_context.time_base = 1 / rate if times is None else TIME_BASE
             stream.options = video_options or {}
             if pixel_aspect is not None:
@@ -140,13 +150,18 @@ def _video_packets(
 ) -> list[Any]:
     if times is None:
         times = [i / video_rate for i in range(max(1, round(duration * video_rate)))]
+    is_in_order = all(one < two for one, two in itertools.pairwise(times))
     packets: list[Any] = []
     for index, time in enumerate(times):
         frame = av.VideoFrame.from_ndarray(image(index, *size), "rgb24")
-        frame.pts = round((time + start) / TIME_BASE)
+        frame.pts = round((time + start) / TIME_BASE) if is_in_order else index
         frame.time_base = TIME_BASE
         packets += stream.encode(frame)
     packets += stream.encode()
+    if not is_in_order:  # which no encoder takes: the packets get their times afterwards
+        for index, packet in enumerate(packets):
+            packet.pts = round((times[index] + start) / TIME_BASE)
+            packet.dts = index - round(1 / TIME_BASE)  # writers want it in order, and before pts
     return packets
 
 
@@ -166,8 +181,9 @@ def _audio_packets(
     packets: list[Any] = []
     size = stream.codec_context.frame_size or 1024
     for first in range(0, samples.shape[1], size):
-        part = np.ascontiguousarray(samples[:, first : first + size])
-        frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
+        # One channel after the other: PyAV counts the planes of eight and more wrongly.
+        part = samples[:, first : first + size].T.reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(part, "flt", layout)
         frame.sample_rate = rate
         frame.pts = first
         frame.time_base = Fraction(1, rate)
@@ -183,3 +199,70 @@ def _audio_packets(
         packet.dts += shift
         kept.append(packet)
     return kept
+
+
+@dataclass
+class Reading:
+    """All that a source gave, by kind."""
+
+    source: FileSource
+    items: list[MediaItem]
+
+    def __post_init__(self) -> None:
+        self.chunks = [item for item in self.items if isinstance(item, AudioChunk)]
+        self.greys = {item.tick: item.image for item in self.items if isinstance(item, GreyFrame)}
+        self.pictures = {item.step: item.image for item in self.items if isinstance(item, Picture)}
+        end = self.items[-1]
+        assert isinstance(end, End)
+        self.end = end
+
+    @property
+    def numbers(self) -> dict[int, int]:
+        """The number that the frame of each tick shows."""
+        return {tick: number(image) for tick, image in self.greys.items()}
+
+    @property
+    def waveform(self) -> NDArray[np.float32]:
+        return np.concatenate([chunk.waveform for chunk in self.chunks])
+
+    @property
+    def missing(self) -> list[tuple[float, float]]:
+        """Seconds from and to which there was no sound."""
+        flags = np.concatenate([np.full(len(c.waveform), c.missing) for c in self.chunks])
+        edges = np.flatnonzero(np.diff(np.r_[False, flags, False]))
+        return [(a / SAMPLE_RATE, b / SAMPLE_RATE) for a, b in edges.reshape(-1, 2)]
+
+
+def place(item: MediaItem) -> int:
+    """Return the sample of the time line at which an item is."""
+    if isinstance(item, AudioChunk):
+        return item.start
+    if isinstance(item, GreyFrame):
+        return item.tick * TICK_SAMPLES
+    return item.step * STEP_SAMPLES if isinstance(item, Picture) else 2**63
+
+
+def read(path: str | Path, **options: Any) -> Reading:
+    """Read a whole file, and check what holds for every file."""
+    with FileSource(path, **options) as source:
+        items = list(source)
+    reading = Reading(source, items)
+    places = [place(item) for item in items]
+    assert places == sorted(places)
+    assert sum(isinstance(item, End) for item in items) == 1
+    end = reading.end
+    assert end.n_steps == n_steps(end.duration)
+    assert max(reading.greys, default=-1) < 4 * end.n_steps
+    assert [tick // 4 for tick in reading.greys if tick % 4 == 0] == list(reading.pictures)
+    start = 0
+    for chunk in reading.chunks:
+        assert chunk.start == start
+        assert 0 < len(chunk.waveform) <= TICK_SAMPLES
+        assert chunk.waveform.dtype == np.float32
+        assert np.abs(chunk.waveform).max() <= 1
+        start += len(chunk.waveform)
+    if source.info.has_audio:
+        assert start == pytest.approx(end.duration * SAMPLE_RATE, abs=1)
+    assert all(image.dtype == np.uint8 and image.ndim == 2 for image in reading.greys.values())
+    assert all(image.shape[2] == 3 for image in reading.pictures.values())
+    return reading

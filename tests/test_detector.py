@@ -121,3 +121,16 @@ def test_models_of_other_labels_are_refused() -> None:
     engines = detector().engines
     with pytest.raises(ValueError, match="the object model 'object' has the labels drum, violin"):
         Detector(engines, Decoding(), ("drum", "piano"))
+
+
+def test_models_that_see_other_sizes_meet_on_one_grid() -> None:
+    """A teacher's picture has sides rounded to 32: 448x64 of a strip of 1840x200."""
+    this = detector()
+    this.open(1, BOTH)
+    aligner = this.sources[1].aligner
+    aligner.put("object", 0, Picture(0, np.zeros((64, 448, 3), np.uint8)))
+    aligner.put("action", 0, FlowStack(0, np.zeros((10, 27, 256), np.float32)))
+    aligner.put("sound", 0, SoundWindow(0, np.zeros((384, 16), np.float32), 0, False))
+    (result,) = this.results(1)
+    assert result.playing is not None
+    assert result.playing.shape == (2, 3, 32)

@@ -1,0 +1,1 @@
+"""playspot.training"""

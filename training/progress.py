@@ -1,0 +1,63 @@
+"""Progress on the terminal: a bar for counted work, a bar with loss and AUC for training.
+
+Bars go to standard error, and only to a terminal; elsewhere training prints a line now and then.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal; yield a function that takes (done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, n: bar.update(task, completed=done, total=n)
+
+
+@contextmanager
+def losses(what: str, total: int) -> Iterator[Callable[[Any], None]]:
+    """Show loss and AUC while training; where there is no terminal, a line now and then."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  AUC {task.fields[auc]:.3f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total, loss=np.nan, auc=np.nan)
+
+        def show(report: Any) -> None:
+            bar.update(task, completed=report.step, loss=report.loss, auc=report.auc)
+            if not console.is_terminal and report.step % max(1, total // 20) == 0:
+                print(
+                    f"{what}: step {report.step} of {total}, loss {report.loss:.4f}, "
+                    f"AUC {report.auc:.3f} (best {report.best_auc:.3f})",
+                    file=sys.stderr,
+                )
+
+        yield show
