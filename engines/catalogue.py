@@ -20,10 +20,9 @@ from .metadata import find_header, one_line, parse_model, read_model
 from .motion import MotionEngine, motion_header
 from .settings import MODALITIES, Decoding, ModalityName
 
+BUNDLED = "bundled"  # origin of the models in the package
 SETTINGS_FILE = "playspot.toml"  # in a folder of models: the table `decoding`
-BETTER = (
-    "`playspot models pull` fetches public models trained on real pictures and sound (26 MB)"
-)
+BETTER = "`playspot models pull` fetches public models trained on real pictures and sound (8 MB)"
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def bundled() -> dict[ModalityName, Model]:
     """Return the models that are shipped in the package."""
     home = resources.files(f"{__package__.rpartition('.')[0]}.models")
     with resources.as_file(home) as folder:
-        return scan(folder, "bundled") if folder.is_dir() else {}
+        return scan(folder, BUNDLED) if folder.is_dir() else {}
 
 
 def bundled_models() -> ModelSet:
@@ -242,9 +241,12 @@ def _decoding(models: dict[ModalityName, Model], folder: Path | None) -> Decodin
     if folder is not None and (folder / SETTINGS_FILE).is_file():
         return read_decoding(folder / SETTINGS_FILE)
     names = {name: model.header.name for name, model in models.items()}
-    for entry in _shipped_sets():
+    shipped = _shipped_settings()
+    for entry in shipped["set"]:
         if entry["models"] == names:
             return Decoding.model_validate(entry["decoding"])
+    if all(model.origin == BUNDLED for model in models.values()):
+        return Decoding.model_validate(shipped["bundled"]["decoding"])
     return Decoding()
 
 
@@ -269,7 +271,6 @@ def read_decoding(path: Path) -> Decoding:
 
 
 @cache
-def _shipped_sets() -> list[dict[str, Any]]:
+def _shipped_settings() -> dict[str, Any]:
     text = (resources.files(__package__) / "sets.toml").read_text(encoding="utf-8")
-    sets: list[dict[str, Any]] = tomllib.loads(text)["set"]
-    return sets
+    return tomllib.loads(text)

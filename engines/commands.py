@@ -66,7 +66,8 @@ def info(
         return
     for name, value in facts.items():
         if value not in (None, {}, []):
-            print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            print(f"{name}: {text if len(text) <= 300 else text[:300] + ' ... (--json: all)'}")
 
 
 @models_app.command()

@@ -1,4 +1,4 @@
-"""Fetching a public file safely: with a checksum, resumed where it broke off, whole or not at all."""
+"""Fetching a public file: with a checksum, resumed where it broke off, whole or not at all."""
 
 import hashlib
 import http.client
@@ -19,7 +19,7 @@ PAUSE = 1.0  # s before the second attempt; doubled each time
 OnBytes = Callable[[int], None]
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """The connection failed in a way that another attempt may mend."""
 
 
@@ -78,7 +78,7 @@ def download(
         try:
             _fetch(url, part, max_bytes, timeout, report)
             break
-        except _Broken as error:
+        except _BrokenError as error:
             reason = str(error)
     else:
         raise ModelError(
@@ -116,23 +116,24 @@ def _fetch(url: str, part: Path, max_bytes: int, timeout: float, report: OnBytes
                     file.write(chunk)
                     report(n_bytes)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416:  # nothing is left beyond what we have: whole, or from another file
             if _is_whole(error, have):
                 return
             part.unlink(missing_ok=True)
-            raise _Broken("the rest did not fit what was there") from None
+            raise _BrokenError("the rest did not fit what was there") from None
         if error.code in (408, 425, 429) or error.code >= 500:
-            raise _Broken(f"HTTP {error.code}") from None
+            raise _BrokenError(f"HTTP {error.code}") from None
         raise ModelError(
             f"{url}: HTTP {error.code} {one_line(ValueError(error.reason), 60)}; check the address"
         ) from None
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(one_line(error, 80)) from None
+        raise _BrokenError(one_line(error, 80)) from None
     if n_bytes > max_bytes:
         part.unlink()
         raise ModelError(f"{url}: above {max_bytes} bytes, more than the file has; not the file")
     if expected is not None and n_bytes - have < int(expected):
-        raise _Broken(f"{n_bytes} of {have + int(expected)} bytes")
+        raise _BrokenError(f"{n_bytes} of {have + int(expected)} bytes")
 
 
 def _continues(response: http.client.HTTPResponse, have: int) -> bool:

@@ -21,6 +21,7 @@ from .ort import make_session
 
 Values = NDArray[np.float32]
 
+MAX_GAIN = 6.0  # of a dark picture
 SMALLEST = 1e-4  # a probability below this says no more than this one
 PATCH_FLOOR = 0.001  # in the front end `yamnet`: log(magnitude + floor)
 MIDDLE = slice(22, 74)  # columns of its patch within 0.256 s of the step's time
@@ -142,7 +143,8 @@ class TeacherEngine:
 
     def _pictures(self, batch: NDArray[Any]) -> Values:
         given = self.description.input
-        x = batch.astype(np.float32) * np.float32(given.scale) + np.float32(given.shift)
+        x = batch.astype(np.float32) * np.asarray(given.scale, np.float32)
+        x += np.asarray(given.shift, np.float32)
         if given.channels == "bgr":
             x = x[..., ::-1]
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if given.layout == "nchw" else x)
@@ -154,27 +156,35 @@ class TeacherEngine:
                 f"given is {batch.dtype} {batch.shape}"
             )
         given = self.description.input
-        x = batch * np.float32(given.scale) + np.float32(given.shift)
+        x = batch * np.asarray(given.scale, np.float32)
+        x += np.asarray(given.shift, np.float32)
         return np.ascontiguousarray(x[:, None] if self._rank == 4 else x)
 
     def _seen(self, batch: NDArray[Any]) -> Values:
         """Return (3, B, K, h, w): what speaks for and against each label.
 
-        Where, is said by the picture as it is; how surely, by the mean of the peaks over scales.
+        Where, is said by the picture as it is; how surely, by the peaks at all scales,
+        weighted by scale.
         (A coarse map itself would misplace: half of its cells feel the border.)
         """
         self._check_pictures(batch)
+        if self.description.lighten_to is not None:
+            batch = np.stack([_lighten(p, self.description.lighten_to) for p in batch])
         height, width = batch.shape[1:3]
         multiple = self.description.picture_multiple
         seen = self._map(self._run(self._pictures(batch)))
         own_peak = seen.max(axis=(-2, -1), keepdims=True)
-        peaks = [own_peak]
+        peaks, weights = [own_peak], [1.0]
         for scale in self.description.scales[1:]:
-            w, h = (max(1, math.ceil(n * scale / multiple - 0.5)) * multiple for n in (width, height))
+            w, h = (
+                max(1, math.ceil(n * scale / multiple - 0.5)) * multiple for n in (width, height)
+            )
             if min(w, h) >= 2 * self.description.stride:  # one row of cells says nothing
                 part = self._map(self._run(self._pictures(_resize(batch, w, h))))
                 peaks.append(part.max(axis=(-2, -1), keepdims=True))
-        return np.asarray(seen * (np.mean(peaks, axis=0) / np.maximum(own_peak, 1e-9)), np.float32)
+                weights.append(scale)
+        peak = np.average(peaks, axis=0, weights=weights)
+        return np.asarray(seen * (peak / np.maximum(own_peak, 1e-9)), np.float32)
 
     def _map(self, out: Values) -> Values:
         """Return (3, B, K, h, w) of the network's (B, C, h, w) or (B, C) output."""
@@ -303,6 +313,12 @@ def focus(patches: Values, half_db: float) -> Values:
     middle = power[:, MIDDLE].mean(axis=(1, 2))
     quieter = 10 ** (-half_db / 10) * whole / middle
     return np.asarray(1 / (1 + quieter**2), np.float32)
+
+
+def _lighten(picture: NDArray[Any], lights: float) -> NDArray[Any]:
+    found = float(np.percentile(picture[::4, ::4], 95))
+    gain = min(lights / max(found, 1.0), MAX_GAIN)
+    return picture if gain <= 1 else cv2.convertScaleAbs(picture, alpha=gain)
 
 
 def _resize(batch: NDArray[Any], width: int, height: int) -> NDArray[Any]:

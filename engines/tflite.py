@@ -69,9 +69,7 @@ class _Table:
 
     def tables(self, number: int) -> "list[_Table]":
         start, n = self._vector(number)
-        return [
-            _Table(self._table.Bytes, self._table.Indirect(start + 4 * i)) for i in range(n)
-        ]
+        return [_Table(self._table.Bytes, self._table.Indirect(start + 4 * i)) for i in range(n)]
 
     def union(self, number: int) -> "_Table | None":
         return self.table(number)
@@ -104,9 +102,7 @@ class _Network:
             raise ValueError("not a TFLite file")
         model = _Table(content, struct.unpack_from("<I", content)[0])
         self._buffers = model.tables(4)
-        codes = [
-            max(code.scalar(0, "Int8"), code.scalar(3, "Int32")) for code in model.tables(1)
-        ]
+        codes = [max(code.scalar(0, "Int8"), code.scalar(3, "Int32")) for code in model.tables(1)]
         graph = model.tables(2)[0]
         self._tensors = graph.tables(0)
         self.input = int(graph.array(1, np.int32)[0])
@@ -248,9 +244,7 @@ def _convert(network: _Network, kind: Literal["object", "sound"], name: str) -> 
         weights, bias = _classifier(network, rest, "FULLY_CONNECTED")
         n_classes = weights.shape[0]
         pooled = graph.add("Flatten", graph.add("GlobalAveragePool", features), axis=1)
-        logits = graph.add(
-            "Gemm", pooled, graph.weight(weights), graph.weight(bias), transB=1
-        )
+        logits = graph.add("Gemm", pooled, graph.weight(weights), graph.weight(bias), transB=1)
         out = graph.add("Sigmoid", logits, to="scores")
         inputs, shape = ["n", 1, "frames", 64], ["n", n_classes]
     model = helper.make_model(
@@ -269,9 +263,7 @@ def _convert(network: _Network, kind: Literal["object", "sound"], name: str) -> 
     return model
 
 
-def _body(
-    network: _Network, graph: _Graph, names: dict[int, str]
-) -> tuple[str, list[_Operator]]:
+def _body(network: _Network, graph: _Graph, names: dict[int, str]) -> tuple[str, list[_Operator]]:
     """Write the network up to its global mean; return its features and the operators left."""
     write: dict[str, Callable[[_Operator], str]] = {
         "CONV_2D": lambda o: _convolution(network, graph, o, names[o.inputs[0]]),
@@ -321,9 +313,7 @@ def _convolution(network: _Network, graph: _Graph, operator: _Operator, x: str) 
     )
 
 
-def _activate(
-    graph: _Graph, x: str, activation: int, limits: tuple[float, float] | None
-) -> str:
+def _activate(graph: _Graph, x: str, activation: int, limits: tuple[float, float] | None) -> str:
     low, high = limits or (-np.inf, np.inf)
     if activation in (RELU, RELU6):
         low = max(low, 0.0)

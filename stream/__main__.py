@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ..engines.commands import models_app
+from ..training.benchmark import benchmark
 from ..training.commands import data_app, evaluate, train_app
 from ..training.demo import demo
 from . import commands
@@ -32,6 +33,7 @@ app.command()(commands.schema)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.command()(evaluate)
+app.command()(benchmark)
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
 """The paper's metrics, against scikit-learn and against cases whose answer is known."""
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import onnx
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from playspot.engines.engine import Header
+from playspot.engines.metadata import read_header, write_header
 from playspot.models.labels import LABELS
 from playspot.stream.fusion import Geometry
 from playspot.training.evaluate import Evaluation, auc, interval, is_hit, nearest_px
+from playspot.training.jobs import record
 from playspot.training.report import plain, print_report
 from playspot.training.scores import ClipScores
 
@@ -148,3 +153,31 @@ def test_a_report_prints_and_has_no_nan_as_json(capsys: pytest.CaptureFixture[st
     print_report(report)
     assert "action*object*sound" in capsys.readouterr().out
     assert "nan" not in str(plain(report))
+
+
+def write_model(path: Path, kind: Literal["sound", "object", "action"]) -> None:
+    """Write an ONNX file that has our header and does nothing."""
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    scores = onnx.helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["scores"])
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [scores]))
+    front_end: Literal["paper"] | None = "paper" if kind == "sound" else None
+    provenance = {"data": {"clips": 3}}
+    header = Header(kind=kind, name=kind, labels=LABELS, front_end=front_end, provenance=provenance)
+    write_header(proto, header)
+    onnx.save(proto, path)
+
+
+def test_figures_are_recorded_in_the_headers_beside_what_was_there(tmp_path: Path) -> None:
+    playing = [False, True]
+    evaluation = Evaluation(LABELS)
+    evaluation.add("a", one_player(playing, (0.25, 0.375)), scores_of(playing, (3, 2)))
+    kinds: tuple[Literal["sound", "object", "action"], ...] = ("sound", "object", "action")
+    for kind in kinds:
+        write_model(tmp_path / f"{kind}.onnx", kind)
+    record(evaluation.report() | {"split": "test"}, tmp_path)
+    provenance = read_header(tmp_path / "sound.onnx").provenance
+    assert provenance["data"] == {"clips": 3}
+    assert provenance["figures"]["alone"] == {"frame_auc": 1.0}
+    assert provenance["figures"]["fused"]["split"] == "test"
+    assert provenance["figures"]["fused"]["temporal_auc"] == 1.0

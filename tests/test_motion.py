@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from playspot.engines.motion import CELL, MotionEngine, motion_map
 
 

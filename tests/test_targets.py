@@ -103,3 +103,9 @@ def test_only_the_maximum_of_a_map_learns_from_a_tag() -> None:
     assert logits.grad is not None
     assert logits.grad.flatten()[0] == 0
     assert logits.grad.flatten()[1] < 0
+
+
+def test_a_positive_weight_counts_places_with_a_target_of_one_more() -> None:
+    logits = torch.tensor([[[[0.0, math.log(3)]]]])
+    loss = target_loss(logits, torch.tensor([[[[0.0, 1.0]]]]), positive_weight=4.0)
+    assert loss.item() == pytest.approx(-(math.log(0.5) + 4 * math.log(0.75)) / 2, abs=1e-6)

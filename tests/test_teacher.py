@@ -2,17 +2,22 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from playspot.engines import ModelError, load
 from playspot.engines.catalogue import cache_folder, find_models
 from playspot.engines.description import read_class_names, shipped_descriptions
+from playspot.engines.motion import motion_map
 from playspot.engines.teacher import MIDDLE, TeacherEngine, focus
 from playspot.engines.teacher import load as load_teacher
 from playspot.models import LABELS
+from playspot.stream.fusion import fuse
+from playspot.stream.whole import steps_of
 
 OBJECT = """
 kind = "object"
@@ -45,7 +50,9 @@ RED = np.zeros((1, 64, 96, 3), np.uint8)
 RED[:, :, :32] = (255, 0, 0)
 
 
-def save(path: Path, nodes: list, given: list, out: list, weights: dict) -> None:
+def save(
+    path: Path, nodes: list[Any], given: list[Any], out: list[Any], weights: dict[str, Any]
+) -> None:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -111,6 +118,13 @@ def test_an_unknown_class_name_is_one_clear_line(folder: Path) -> None:
 def test_smoothing_spreads_the_evidence(folder: Path) -> None:
     (folder / "eyes.toml").write_text(OBJECT.replace("smoothing = 1", "smoothing = 3"))
     assert load_teacher(folder / "eyes.onnx")(RED)[0, 0, 0, 1] > 0.5
+
+
+def test_a_dark_picture_is_lightened(folder: Path) -> None:
+    dark = RED // 8
+    before = load_teacher(folder / "eyes.onnx")(dark)[0, 0, 0, 0]
+    (folder / "eyes.toml").write_text(OBJECT.replace("smoothing", "lighten_to = 180\nsmoothing"))
+    assert load_teacher(folder / "eyes.onnx")(dark)[0, 0, 0, 0] > before + 0.3
 
 
 def test_a_smaller_scale_changes_how_surely_but_not_where(folder: Path) -> None:
@@ -209,7 +223,7 @@ def test_the_settings_beside_the_models_win(folder: Path) -> None:
 
 def test_wrong_settings_are_one_clear_line(folder: Path) -> None:
     (folder / "playspot.toml").write_text("[decoding]\nonn = 0.7\n")
-    with pytest.raises(ModelError, match="decoding.onn"):
+    with pytest.raises(ModelError, match=r"decoding\.onn"):
         find_models(folder)
 
 
@@ -247,13 +261,20 @@ def test_the_public_teachers_are_known_without_a_description(shared: Path) -> No
     assert found.decoding.weights["sound"] == 0.4
 
 
-def test_the_public_teachers_name_what_a_clip_shows(shared: Path) -> None:
-    pytest.importorskip("playspot.stream.whole")
-    from playspot.stream.whole import steps_of
+def test_a_still_picture_with_sound_stays_below_on(shared: Path) -> None:
+    decoding = find_models(shared / "data" / "teachers").decoding
+    sure = np.full((1, 4, 4), 0.999, np.float32)
+    still = np.asarray(motion_map(np.zeros((10, 32, 32), np.float32)))[None]
+    playing = fuse({"action": still, "object": sure, "sound": sure[:, 0, 0]}, ("drum",), decoding)
+    assert playing is not None
+    assert playing.max() < 0.5 * decoding.on_of("drum")
 
+
+def test_the_public_teachers_name_what_a_clip_shows(shared: Path) -> None:
     clip = shared / "data" / "video" / "maskvat_violin.mp4"
     results = list(steps_of(clip, find_models(shared / "data" / "teachers")))
     best = [max(r.step.scores, key=lambda label: r.step.scores[label]) for r in results]
     assert best.count("violin") >= 15
     x, y = results[8].step.points["violin"] or (0, 0)
-    assert 0.45 < x < 0.65 and 0.4 < y < 0.65  # the violin's body and bridge
+    assert 0.45 < x < 0.65
+    assert 0.4 < y < 0.65  # the violin's body and bridge

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from playspot.training.datasets import (  # noqa: E402
     warp_map,
 )
 from playspot.training.targets import parse_target  # noqa: E402
-from playspot.training.train import Report, load_network, train  # noqa: E402
+from playspot.training.train import Report, load_network, network_loss, train  # noqa: E402
 
 HEIGHT, WIDTH, N_STEPS = 48, 64, 4
 
@@ -280,6 +281,45 @@ def test_mixing_adds_powers(rng: np.random.Generator) -> None:
     assert torch.allclose(torch.expm1(mixed) / 10000, power[0] + 0.5 * power[1])
 
 
+def test_a_mosaic_has_the_tags_of_each_quarter(clips: list[CachedClip]) -> None:
+    config = tiny("object", mosaic=1.0, flip=False, zoom=0.0, light=0.0)
+    inputs, targets = Batches(clips, "object", config).batch(0)
+    assert inputs.shape == (4, 3, HEIGHT, WIDTH)
+    assert targets.shape == (4, 9, 2, 2)
+    for picture, tags in zip(inputs, targets, strict=True):
+        for quarter, place in (
+            (picture[:, : HEIGHT // 2, : WIDTH // 2], tags[:, 0, 0]),
+            (picture[:, : HEIGHT // 2, WIDTH // 2 :], tags[:, 0, 1]),
+            (picture[:, HEIGHT // 2 :, WIDTH // 2 :], tags[:, 1, 1]),
+        ):  # the colour of a square is its label
+            assert quarter.mean(dim=(1, 2)).argmax() == place.argmax()
+            assert place.sum() == 1
+
+
+def test_the_loss_of_a_mosaic_punishes_a_label_in_the_wrong_quarter() -> None:
+    config = tiny("object", width=0.05, pool="max")
+    right, wrong = torch.full((2, 1, 9, 4, 4), -9.0)
+    right[0, 0, 0, 0], wrong[0, 0, 3, 3] = 9.0, 9.0
+    targets = torch.zeros(1, 9, 2, 2)
+    targets[0, 0, 0, 0] = 1
+
+    image = torch.zeros(1, 3, 128, 128)
+    fixed: list[Any] = [
+        SimpleNamespace(scores=lambda _, logits=logits: torch.sigmoid(logits))
+        for logits in (right, wrong)
+    ]
+    losses = [network_loss(net, config, image, targets).item() for net in fixed]
+    assert losses[0] < 0.01 < 0.3 < losses[1]
+
+
+def test_a_rolled_picture_keeps_its_pixels(clips: list[CachedClip]) -> None:
+    still = {"mosaic": 0.0, "flip": False, "zoom": 0.0, "light": 0.0}
+    plain, _ = Batches(clips, "object", tiny("object", roll=0.0, **still)).batch(0)
+    rolled, _ = Batches(clips, "object", tiny("object", roll=1.0, **still)).batch(0)
+    assert not torch.equal(plain, rolled)
+    assert torch.allclose(plain.flatten(1).sort().values, rolled.flatten(1).sort().values, atol=0.1)
+
+
 def test_a_zoomed_warp_reads_the_middle() -> None:
     image = torch.arange(64.0).reshape(1, 1, 8, 8)
     half = torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]])
@@ -338,8 +378,11 @@ def test_input_statistics_are_those_of_the_columns(clips: list[CachedClip]) -> N
 
 @pytest.mark.parametrize("kind", ["sound", "object", "action"])
 def test_a_network_learns_made_up_clips(clips: list[CachedClip], tmp_path: Path, kind: Any) -> None:
-    config = tiny(kind, steps=100, validate_every=50, target="VT", mix=0.0, clips_per_batch=8)
-    result = train(replace(config, width=0.1), clips, clips, tmp_path)
+    plain = {"mix": 0.0, "mosaic": 0.0, "roll": 0.0, "zoom": 0.2, "target": "VT"}
+    config = tiny(kind, width=0.1, steps=100, validate_every=50, clips_per_batch=8, **plain)
+    if kind == "object":
+        config = replace(config, pool="max")
+    result = train(config, clips, clips, tmp_path)
     assert result.auc > 0.9
     assert result.history[-1][1] < result.history[0][1]
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from .jobs import TrainJob, run_evaluation, run_training
+from .jobs import TrainJob, record, run_evaluation, run_training
 from .progress import counting
 from .report import plain, print_report
 
@@ -181,6 +181,9 @@ def evaluate(
     cache: CacheOption = None,
     processes: ProcessesOption = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    is_recorded: Annotated[
+        bool, typer.Option("--record", help="Write the figures into the headers of --models.")
+    ] = False,
 ) -> None:
     """Measure when, where and which on clips with ground truth, by the paper's metrics.
 
@@ -189,7 +192,11 @@ def evaluate(
     with _errors():
         if split not in SPLITS:
             raise typer.BadParameter(f"--split {split}: one of {', '.join(SPLITS)}")
+        if is_recorded and models is None:
+            raise typer.BadParameter("--record needs --models, a folder of your own models")
         report = run_evaluation(folder, models, split, cache, processes)
+        if is_recorded and models is not None:
+            record(report, models)
         if as_json:
             print(json.dumps(plain(report), indent=2))
         else:

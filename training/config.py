@@ -36,9 +36,12 @@ class TrainConfig:
         Of convolutions. Xavier is the paper's; He keeps the scale through eight ReLU layers.
     target : str
         Action only, such as "SOT0503".
+    positive_weight : float
+        Action only: how much more a target of 1 counts in the loss.
     pool : {"mean", "max", "linear"}
-        Sound only: clip score = mean of the frame scores (paper), or their mean weighted by
-        themselves, which does not ask a label of a clip to sound all through it.
+        Clip score from those of a sound's frames (paper: mean) or of a picture's places (paper:
+        max). Linear is the mean weighted by the scores themselves: it does not ask a label to
+        sound all through a clip, and lets every place of a picture learn, not only the highest.
     flip : bool
         Mirror half of the pictures and flows.
     zoom : float
@@ -79,6 +82,7 @@ class TrainConfig:
     schedule: Literal["constant", "cosine"] = "constant"
     init: Literal["xavier", "he"] = "xavier"
     target: str = "SOT0503"
+    positive_weight: float = 1.0
     pool: Literal["mean", "max", "linear"] = "mean"
     flip: bool = False
     zoom: float = 0.0
@@ -118,13 +122,13 @@ PAPER: dict[Kind, TrainConfig] = {
     "sound": TrainConfig(
         "sound", width=1, clips_per_batch=10, frames_per_clip=1, optimiser="adagrad", lr=0.01
     ),
-    "object": TrainConfig("object", width=1),
+    "object": TrainConfig("object", width=1, pool="max"),
     "action": TrainConfig("action", width=1),
 }
 SMALL: dict[Kind, TrainConfig] = {
     "sound": TrainConfig(
         "sound",
-        steps=3000,
+        steps=2000,
         clips_per_batch=16,
         frames_per_clip=1,
         optimiser="adamw",
@@ -138,7 +142,7 @@ SMALL: dict[Kind, TrainConfig] = {
     ),
     "object": TrainConfig(
         "object",
-        steps=4000,
+        steps=3000,
         clips_per_batch=16,
         frames_per_clip=1,
         optimiser="adamw",
@@ -146,15 +150,18 @@ SMALL: dict[Kind, TrainConfig] = {
         weight_decay=0.01,
         schedule="cosine",
         init="he",
+        pool="linear",
         flip=True,
-        zoom=0.25,
+        zoom=0.4,
         light=0.2,
+        roll=0.4,
+        mosaic=0.6,
         input_scale=58.0,
         dropout=0.2,
     ),
     "action": TrainConfig(
         "action",
-        steps=4000,
+        steps=1500,
         clips_per_batch=16,
         frames_per_clip=1,
         optimiser="adamw",
@@ -162,6 +169,7 @@ SMALL: dict[Kind, TrainConfig] = {
         weight_decay=0.01,
         schedule="cosine",
         init="he",
+        positive_weight=5.0,
         flip=True,
         zoom=0.25,
         dropout=0.2,

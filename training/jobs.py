@@ -13,10 +13,11 @@ from typing import Any
 from ..engines import load
 from ..engines.catalogue import find_models
 from ..engines.engine import Engine, Kind, ModelError
+from ..engines.metadata import parse_model, read_header, read_model, write_header
 from .cache import CachedClip, cache_clips
 from .clips import Clip, ClipError, index_clips, load_truth
 from .config import RECIPES
-from .evaluate import Evaluation
+from .evaluate import FUSED, Evaluation
 from .progress import counting, losses
 from .scores import cached_inputs, fits_cache, read_inputs, score_clip
 
@@ -121,10 +122,7 @@ def run_training(job: TrainJob) -> str:
         "best_step": result.step,
         "validation_clip_auc": round(result.auc, 4),
         "torch": torch.__version__.split("+")[0],
-        "teachers": {
-            which: {"name": engine.header.name, "hash": engine.hash}
-            for which, engine in engines.items()
-        },
+        "teachers": {which: engine.header.name for which, engine in engines.items()},
     }
     path = job.out / f"{job.kind}.onnx"
     suffix = f"-{config.target}" if job.kind == "action" else ""
@@ -173,6 +171,41 @@ def run_evaluation(
     }
     report["decoding"] = found_models.decoding.model_dump()
     return report
+
+
+def record(report: dict[str, Any], models: Path) -> list[Path]:
+    """Write the figures of a report into the headers of a folder's models; return their paths.
+
+    Raises
+    ------
+    ModelError
+        If a model cannot be read or written.
+    """
+    fused = report["outputs"][FUSED]
+    figures = {
+        "split": report["split"],
+        "n_clips": report["n_clips"],
+        "temporal_auc": round(fused["temporal_auc"]["mean"], 3),
+        "spatial_px_median": round(fused["spatial_px"]["median"], 1),
+    }
+    own: dict[Kind, dict[str, float]] = {
+        "sound": {"frame_auc": report["sound_frame_auc"]["mean"]},
+        "object": {"hit_rate": report["object_hit_rate"]["mean"]},
+        "action": {"temporal_auc": report["outputs"]["action"]["temporal_auc"]["mean"]},
+    }
+    paths = []
+    for kind, alone in own.items():
+        path = models / f"{kind}.onnx"
+        proto = parse_model(read_model(path), str(path))
+        header = read_header(path)
+        rounded = {name: round(value, 3) for name, value in alone.items()}
+        provenance = header.provenance | {"figures": {"alone": rounded, "fused": figures}}
+        write_header(proto, header.model_copy(update={"provenance": provenance}))
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(proto.SerializeToString(deterministic=True))
+        part.replace(path)
+        paths.append(path)
+    return paths
 
 
 def load_teacher(path: Path, kind: str) -> Engine:

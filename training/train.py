@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..models.blocks import NetConfig
 from ..models.labels import LABELS
@@ -155,7 +154,7 @@ def train(
         if step % config.validate_every == 0 or step == config.steps:
             area = validation_auc(net, config, validation)
             history.append([float(step), smooth, area])
-            if not area <= best_auc:  # also where there is no AUC: then the newest is kept
+            if not area < best_auc:  # of equals the newest; also where there is no AUC
                 best_auc, best_step = area, step
             state = {
                 "config": config.to_dict(),
@@ -226,7 +225,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 def network_loss(net: Net, config: TrainConfig, inputs: Tensor, targets: Tensor) -> Tensor:
     """Return the binary cross-entropy of a batch, shape ()."""
     if config.kind == "action":
-        return target_loss(net(inputs), targets)
+        return target_loss(net(inputs), targets, config.positive_weight)
     scores = net.scores(inputs)  # (B, K, T), (B, K, h, w)
     if targets.ndim == 2:
         pooled = pool(scores.flatten(2), config.pool)
@@ -239,7 +238,8 @@ def network_loss(net: Net, config: TrainConfig, inputs: Tensor, targets: Tensor)
         ]
         pooled = torch.stack(quarters, dim=2)  # (B, K, 4)
         targets = targets.flatten(2)
-    return functional.binary_cross_entropy(pooled.clamp(1e-6, 1 - 1e-6), targets)
+    pooled = pooled.clamp(1e-6, 1 - 1e-6)  # torch's own loss raises on NaN; the loop reports it
+    return -(targets * pooled.log() + (1 - targets) * (1 - pooled).log()).mean()
 
 
 def pool(scores: Tensor, how: str) -> Tensor:
