@@ -16,7 +16,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 def list_models(
     models: Annotated[
         Path | None,
-        typer.Option(help="Folder of models. [default: pulled ones, else the bundled ones]"),
+        typer.Option(help="Folder of models. (default: pulled ones, else the bundled ones)"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,11 +74,11 @@ def info(
 def pull(
     into: Annotated[
         Path | None,
-        typer.Option(help="Folder. [default: $PLAYSPOT_MODELS, else in the user's cache]"),
+        typer.Option(help="Folder. (default: $PLAYSPOT_MODELS, else in the user's cache)"),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(help="A mirror. [default: $PLAYSPOT_MODELS_URL, else GitHub]"),
+        typer.Option(help="A mirror. (default: $PLAYSPOT_MODELS_URL, else GitHub)"),
     ] = None,
 ) -> None:
     """Fetch two public models trained on real pictures and sound (ImageNet, AudioSet; 8 MB).

@@ -58,7 +58,7 @@ class Aligner:
 
     def is_full(self, modality: ModalityName) -> bool:
         """Return whether a modality is so far ahead that it should wait for the others."""
-        return self._reached[modality] - self._next >= LIMIT
+        return self.n_steps is None and self._reached[modality] - self._next >= LIMIT
 
     @property
     def is_done(self) -> bool:

@@ -23,11 +23,11 @@ USER_ERRORS = (ValueError, WorkerError, OSError)
 MODES: tuple[str, ...] = get_args(Mode)
 
 LabelsOption = Annotated[
-    str | None, typer.Option(help="Only these instruments, comma-separated. [default: all]")
+    str | None, typer.Option(help="Only these instruments, comma-separated. (default: all)")
 ]
 ModelsOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of models. [default: pulled ones, else the bundled ones]"),
+    typer.Option(help="Folder of models. (default: pulled ones, else the bundled ones)"),
 ]
 
 
@@ -48,14 +48,14 @@ def options(
 def detect(
     files: Annotated[list[Path], typer.Argument(help="Videos or sound files.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results. [default: beside each file]")
+        Path | None, typer.Option(help="Folder for the results. (default: beside each file)")
     ] = None,
     models: ModelsOption = None,
     labels: LabelsOption = None,
     mode: Annotated[str | None, typer.Option(help=f"What is fused: {', '.join(MODES)}.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Score from which playing begins, 0 to 1. [default: the models']"),
+        typer.Option(help="Score from which playing begins, 0 to 1. (default: the models')"),
     ] = None,
     publish: Annotated[
         str,
@@ -165,7 +165,7 @@ def listen(
     from .report import event_line
     from .subscriber import listen as events_of
 
-    wanted = labels.split(",") if labels else []
+    wanted = [label.strip() for label in labels.split(",")] if labels else []
     for event in events_of(endpoint, sources=source or [], labels=wanted, timeout=timeout):
         print(event.model_dump_json(by_alias=True) if as_json else event_line(event), flush=True)
 
@@ -182,7 +182,7 @@ def schema(
     records: dict[str, type[BaseModel]] = {"event": Event, "step": Step}
     if name not in records:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(records)}")
-    print(json.dumps(records[name].model_json_schema(by_alias=True), indent=2))
+    print(json.dumps(records[name].model_json_schema(mode="serialization"), indent=2))
 
 
 def parse_labels(text: str | None, known: Sequence[str]) -> frozenset[str]:

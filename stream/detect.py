@@ -124,7 +124,7 @@ class FileDetection:
         on_step: OnStep = lambda played: None,
         on_drawn: OnFraction = lambda fraction: None,
     ) -> FileReport:
-        """Return what came of a file; a file that cannot be read is in the report, not raised.
+        """Return what came of a file; what went wrong with it is in the report, not raised.
 
         Parameters
         ----------
@@ -134,8 +134,6 @@ class FileDetection:
 
         Raises
         ------
-        OutputError
-            If an output cannot be written.
         WorkerError
             If the pipeline breaks down.
         """
@@ -157,12 +155,16 @@ class FileDetection:
                 self._follow(run, report, stem, spool, on_step)
             except SourceError as error:
                 report.error = str(error)
-            except OutputError:
+            except OutputError as error:
                 run.abandon()
-                raise
+                report.error = str(error)
+                return report
             report.seconds = time.monotonic() - began
             report.notes += run.notes
-            self._draw(report, stem, spool, on_drawn)
+            try:
+                self._draw(report, stem, spool, on_drawn)
+            except OutputError as error:
+                report.error = str(error)
         return report
 
     def _follow(

@@ -1,9 +1,10 @@
 """The detector: pictures, flow stacks and sound windows of a step become scores and detections.
 
-No sockets here: `workers.py` feeds it from the other processes, tests and evaluation feed it
-directly, and both get the same, since all state of a source lies in its `SourceState`.
+No sockets here: `detector_worker.py` feeds it from the other processes, tests and evaluation feed
+it directly, and both get the same, since all state of a source lies in its `SourceState`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -103,10 +104,10 @@ class Detector:
         while (inputs := state.aligner.take()) is not None:
             yield self._step(state, inputs)
 
-    def close(self, source: int, reason: EndReason) -> list[Change]:
-        """Forget a source and return the ends of its open events."""
+    def close(self, source: int, reason: EndReason, until: float = math.inf) -> list[Change]:
+        """Forget a source that was over at media time `until`; return the ends of its events."""
         state = self.sources.pop(source)
-        return state.tracker.flush(max(0, state.aligner.next_step - 1), reason)
+        return state.tracker.flush(max(0, state.aligner.next_step - 1), reason, until)
 
     def _step(self, state: SourceState, inputs: StepInputs) -> StepResult:
         maps = self._maps(state, inputs.inputs)
@@ -156,8 +157,9 @@ class Detector:
 
     def _detection(self, region: Region, maps: dict[ModalityName, ScoreMap | None]) -> Detection:
         k = self.labels.index(region.label)
+        cell = None if region.point is None else region.cell
         modalities = {
-            name: Modality(score=_score_at(scores[k], region.cell), status="ok")
+            name: Modality(score=_score_at(scores[k], cell), status="ok")
             for name in MODALITIES
             if (scores := maps.get(name)) is not None
         }
@@ -175,6 +177,7 @@ def _size(item: Picture | FlowStack) -> tuple[int, int]:
     return item.image.shape[:2] if isinstance(item, Picture) else item.stack.shape[1:]
 
 
-def _score_at(scores: ScoreMap | np.float32, cell: tuple[int, int]) -> float:
-    score = scores if np.ndim(scores) == 0 else np.asarray(scores)[cell]
+def _score_at(scores: ScoreMap | np.float32, cell: tuple[int, int] | None) -> float:
+    """Return a map's score at a cell, its maximum where there is no cell; a number as it is."""
+    score = np.max(scores) if np.ndim(scores) == 0 or cell is None else np.asarray(scores)[cell]
     return float(np.clip(score, 0, 1))

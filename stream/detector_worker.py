@@ -6,6 +6,7 @@ publisher's socket while it works, steps and events to the supervisor.
 """
 
 import hashlib
+import math
 import signal
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from .worker import POLL_MS, Worker
 
 INPUTS: dict[ModalityName, str] = {"object": "pictures", "action": "stacks", "sound": "windows"}
 RESULTS_LINGER_MS = 1_000
+_NOTHING: dict[str, object] = {"events": [], "duration": 0.0}
 SHUTDOWN_SEND_MS = 1_000  # how long the last events may take to reach the supervisor
 
 
@@ -54,6 +56,10 @@ class DetectorWorker:
         publish: str | None,
         may_move: bool,
     ) -> None:
+        # Bound before the networks are loaded: who listens already has the time to connect.
+        self._publisher = (
+            None if publish is None else Publisher(worker.context, publish, may_move=may_move)
+        )
         engines = models.load()
         self._worker = worker
         self._detector = Detector(engines, models.decoding, models.labels, wanted)
@@ -63,9 +69,6 @@ class DetectorWorker:
         self._closed: set[int] = set()  # numbers; what still comes of them is ignored
         self._inputs = {m: pull(worker.context, run, name) for m, name in INPUTS.items()}
         self._results = push(worker.context, run, "results", linger_ms=RESULTS_LINGER_MS)
-        self._publisher = (
-            None if publish is None else Publisher(worker.context, publish, may_move=may_move)
-        )
         self._is_stopped = False
         signal.signal(signal.SIGTERM, self._stop)
         endpoint = None if self._publisher is None else self._publisher.endpoint
@@ -119,15 +122,20 @@ class DetectorWorker:
             self._open(message.source, SourceInfo(**message.data["info"]))
         served = self._served.get(message.source)
         if served is None:
-            return  # of a source that was given up
+            if message.data.get("given_up") and message.source not in self._closed:
+                self._closed.add(message.source)  # before anything of it arrived here
+                send(self._results, Message("done", message.source, 0, _NOTHING))
+            return
         aligner = self._detector.sources[message.source].aligner
         if message.kind == "end":
             served.duration = float(message.data["duration"])
             aligner.end(modality, message.index)
         elif message.kind in ("gap", "picture", "stack", "window"):
             aligner.put(modality, message.index, _item(message))
-            arrived = float(message.data.get("arrived", time.monotonic()))
-            served.arrived[message.index] = max(served.arrived.get(message.index, 0.0), arrived)
+            if message.index >= aligner.next_step:
+                arrived = float(message.data.get("arrived", time.monotonic()))
+                before = served.arrived.get(message.index, 0.0)
+                served.arrived[message.index] = max(before, arrived)
 
     def _open(self, source: int, info: SourceInfo) -> None:
         self._detector.open(source, info)
@@ -162,8 +170,11 @@ class DetectorWorker:
 
     def _close(self, source: int, reason: EndReason) -> None:
         n_steps = self._detector.sources[source].aligner.next_step
-        events = self._publish(source, self._detector.close(source, reason))
-        data = {"events": events, "duration": self._served.pop(source).duration}
+        duration = self._served[source].duration
+        until = duration if reason == "end_of_stream" else math.inf
+        events = self._publish(source, self._detector.close(source, reason, until))
+        del self._served[source]
+        data = {"events": events, "duration": duration}
         self._closed.add(source)
         try:
             send(self._results, Message("done", source, n_steps, data))

@@ -20,7 +20,7 @@ Box = tuple[Unit, Unit, Unit, Unit]
 class Modality(BaseModel):
     """One model's score for a label at the point of a detection (None when it has none)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     score: float | None = Field(default=None, ge=0, le=1)
     status: Status = "missing"
@@ -29,7 +29,7 @@ class Modality(BaseModel):
 class Modalities(BaseModel):
     """The three models' scores for one detection."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     action: Modality = Modality()
     object: Modality = Modality()
@@ -39,7 +39,7 @@ class Modalities(BaseModel):
 class Detection(BaseModel):
     """One instrument played at one place in one step."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     label: str
     score: float = Field(ge=0, le=1)
@@ -51,7 +51,7 @@ class Detection(BaseModel):
 class Step(BaseModel):
     """One line of `<stem>.steps.jsonl`: every label's score and point, and the detections."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     step: int = Field(ge=0)
     time: float
@@ -63,7 +63,7 @@ class Step(BaseModel):
 class ModelInfo(BaseModel):
     """Which models made a detection: names joined, a hash over the files, and the engine."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     name: str
     hash: str
@@ -80,7 +80,7 @@ class Event(BaseModel):
     to publishing.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     schema_: Literal["playspot/event/1"] = Field(default=SCHEMA, alias="schema")
     type: Literal["new", "update", "end"]

@@ -25,8 +25,9 @@ def flow(worker: Worker, run: str) -> None:
             continue  # of a source that was given up
         if message.kind == "grey":
             forward(message, stream.push(GreyFrame(message.index, message.arrays[0])))
-        elif message.kind == "end":
+        elif message.kind in ("gap", "end"):  # what comes after a gap begins anew
             forward(message, stream.flush())
+        if message.kind == "end":
             del streams[message.source]
         if message.kind in ("open", "gap", "end"):
             send(stacks, message)

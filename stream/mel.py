@@ -24,7 +24,7 @@ N_BANDS = N_MELS * len(WIN_LENGTHS)  # 384
 GAIN = 10_000.0  # log(1 + GAIN * power)
 LOOK_AHEAD = max(WIN_LENGTHS) // 2  # samples after its centre that a column needs: 4096
 
-_BLOCK = 64  # columns computed at a time: a few MB of spectra, however long the waveform
+_BLOCK = 16  # columns computed at a time: a few MB of spectra, however long the waveform
 _GROUP = 32  # bands multiplied at a time, see `_grouped_filters`
 
 

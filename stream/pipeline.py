@@ -32,6 +32,7 @@ from .worker import POLL_MS
 
 START_TIMEOUT = 60.0  # seconds for the processes to start and the networks to load
 STALL_TIMEOUT = 60.0  # seconds without progress in any process
+PAUSE = 5.0  # seconds between two looks: the program was stopped (Ctrl-Z), or its user is slow
 LAST_REPORT_MS = 500  # how long the last report of a process that has ended may take to arrive
 NO_OBJECT_MODEL = Header(kind="object", name="none", labels=())
 SERVING = ["flow", "mel", "detector"]
@@ -88,6 +89,7 @@ class Pipeline:
         self._models = models
         self._detector_args = (models, wanted, self.system_id, publish, may_move)
         self._n_sources = 0
+        self._names: set[str] = set()
         self._run = new_run()
         self._supervisor = Supervisor(self._run)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -134,6 +136,7 @@ class Pipeline:
             If the file cannot be read.
         """
         self._n_sources += 1
+        name = self._unique(name or path.stem)
         header = self._models.headers.get("object", NO_OBJECT_MODEL)
         reader = f"reader-{self._n_sources}"
         self._supervisor.start(
@@ -141,11 +144,21 @@ class Pipeline:
             read,
             self._n_sources,
             path,
-            name or path.stem,
+            name,
             header.picture_side,
             header.picture_multiple,
         )
         return FileRun(self, self._n_sources, reader, path)
+
+    def _unique(self, name: str) -> str:
+        """Return a name for a source that is text, and that no other source of this run has."""
+        text = name.encode("utf-8", "backslashreplace").decode()
+        unique, n = text, 1
+        while unique in self._names:
+            n += 1
+            unique = f"{text}-{n}"
+        self._names.add(unique)
+        return unique
 
     def _wait_ready(self) -> Message:
         deadline = time.monotonic() + START_TIMEOUT
@@ -184,16 +197,23 @@ class Pipeline:
         """Tell every process that no more of a source will come."""
         for name in (*DATA_SOCKETS, "stacks", "windows"):
             socket = push(self._context, self._run, name, linger_ms=1000)
-            send(socket, Message("end", source, n_steps, {"duration": step_time(n_steps)}))
+            data = {"duration": step_time(n_steps), "given_up": True}
+            send(socket, Message("end", source, n_steps, data))
             socket.close()
 
     def reports(self, timeout_ms: int) -> Iterator[Message]:
-        """Yield the workers' reports that have arrived; a failure is raised."""
+        """Yield the workers' reports that have arrived.
+
+        Raises
+        ------
+        WorkerError
+            If a process that serves all sources reports that it failed.
+        """
         while self._control.poll(timeout_ms):
             message = receive(self._control)
             timeout_ms = 0
-            if message.kind == "failed":
-                raise WorkerError(f"{message.data['worker']}: {message.data['message']}")
+            if message.kind == "failed" and message.data["worker"] in SERVING:
+                raise WorkerError(str(message.data["message"]))
             yield message
 
 
@@ -225,7 +245,7 @@ class FileRun:
         self._is_read = False
         self._is_given_up = False
         self._is_done = False
-        self._progress = time.monotonic()
+        self._progress = self._looked = time.monotonic()
         self.info = self._wait_open()
 
     def __iter__(self) -> Iterator[StepOutput]:
@@ -300,14 +320,24 @@ class FileRun:
             if has_ended and not self._is_read and not self._is_given_up:
                 self._failure = self._failure or f"{self._path}: the reader process broke off"
                 self._give_up()
-            if time.monotonic() - self._progress > STALL_TIMEOUT:
+            if self._is_stalled():
                 raise WorkerError(
                     f"{self._path}: no progress in any process for {STALL_TIMEOUT:.0f} s"
                 )
         return None
 
+    def _is_stalled(self) -> bool:
+        """Return whether nothing has moved for long; time in which we slept too does not count."""
+        now = time.monotonic()
+        if now - self._looked > PAUSE:
+            self._progress = now
+        self._looked = now
+        return now - self._progress > STALL_TIMEOUT
+
     def _note(self, report: Message) -> None:
         self._progress = time.monotonic()
+        if report.kind == "failed" and report.data["worker"] == self._reader:
+            self._failure = f"{self._path}: {report.data['message']}"
         if report.source != self._source:
             return
         if report.kind == "closed":

@@ -20,7 +20,7 @@ from .tracks import Change
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7773"
 TOPIC_ROOT = "playspot/v1/"
-EVENT_QUEUE = 10_000  # events a slow subscriber may lag behind before drops are counted
+EVENT_QUEUE = 10_000  # events a slow subscriber may lag behind; then it loses some, and sees a gap
 LINGER_MS = 500
 
 
@@ -29,14 +29,16 @@ class EndpointError(ValueError):
 
 
 def check_endpoint(endpoint: str) -> str:
-    """Return `endpoint` if it is `ipc://...` or TCP on loopback, else raise `EndpointError`.
+    """Return `endpoint` if it is `ipc://@name` or TCP on loopback, else raise `EndpointError`.
+
+    An endpoint that is a file is refused: binding would replace the file, whatever it is.
 
     Examples
     --------
     >>> check_endpoint("tcp://127.0.0.1:7773")
     'tcp://127.0.0.1:7773'
     """
-    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+    if endpoint.startswith("ipc://@") and len(endpoint) > len("ipc://@"):
         return endpoint
     try:
         parts = urlsplit(endpoint)
@@ -46,7 +48,7 @@ def check_endpoint(endpoint: str) -> str:
         host, port, is_loopback = "", None, False
     if not endpoint.startswith("tcp://") or port is None:
         raise EndpointError(
-            f"endpoint {endpoint!r} is not tcp://HOST:PORT or ipc://PATH, "
+            f"endpoint {endpoint!r} is not tcp://HOST:PORT or ipc://@NAME, "
             f"such as {DEFAULT_ENDPOINT}"
         )
     if not is_loopback:
@@ -130,8 +132,6 @@ class Publisher:
     ----------
     endpoint : str
         Where it is bound.
-    n_dropped : int
-        Messages a full subscriber queue refused.
 
     Raises
     ------
@@ -147,11 +147,10 @@ class Publisher:
         may_move: bool = False,
     ) -> None:
         check_endpoint(endpoint)
-        self.n_dropped = 0
         self._open: dict[str, list[bytes]] = {}  # event id -> last message
         self._socket = context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # a second subscriber to a topic counts too
-        self._socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full queue says so, and is counted
+        self._socket.setsockopt(zmq.IPV6, "[" in endpoint)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
         self._socket.set_hwm(EVENT_QUEUE)
         try:
@@ -179,11 +178,10 @@ class Publisher:
             json.dumps(header).encode(),
             event.model_dump_json(by_alias=True).encode(),
         ]
-        if event.type == "end":
-            self._open.pop(event.id, None)
-        else:
-            self._open[event.id] = message
-        self._send(message)
+        self._open.pop(event.id, None)
+        if event.type != "end":
+            self._open[event.id] = message  # at the end: the cache is in the order of `seq`
+        self._socket.send_multipart(message, zmq.DONTWAIT)
 
     def greet(self) -> None:
         """Send the open events to those who have just subscribed; to be called often."""
@@ -192,14 +190,8 @@ class Publisher:
             if subscription[:1] == b"\1":
                 for message in list(self._open.values()):
                     if message[0].startswith(subscription[1:]):
-                        self._send(message)
+                        self._socket.send_multipart(message, zmq.DONTWAIT)
 
     def close(self) -> None:
         """Close the socket; what is queued gets half a second to leave."""
         self._socket.close()
-
-    def _send(self, message: list[bytes]) -> None:
-        try:
-            self._socket.send_multipart(message, zmq.DONTWAIT)
-        except zmq.Again:
-            self.n_dropped += 1

@@ -1,15 +1,14 @@
 """The reader process: one source in, pictures, grey frames and sound out, to three processes.
 
-The source's items come in the order of media time. Where one modality is silent for longer than
-`MAX_SKEW` while the other goes on (a badly interleaved file), it is told to be missing, so that the
-steps behind it are not held up for ever.
+The source's items come in the order of media time, and its sound is whole: silence stands for
+what is missing. Pictures are not: where there are none for longer than `MAX_LAG` while the sound
+goes on (they start late or end early), they are told to be missing, so that steps are not held up.
 """
 
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
 
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
@@ -19,7 +18,7 @@ from .sources import FileSource, SourceError
 from .timeline import SAMPLE_RATE, STEP_SAMPLES, step_time
 from .worker import Worker
 
-MAX_SKEW = 4.0  # seconds that sound and picture may be apart in the order of the file
+MAX_LAG = 4.0  # seconds
 DATA_SOCKETS = ("pictures", "grey", "pcm")
 
 
@@ -47,13 +46,12 @@ class Sender:
         self._tell_all("open", 0, {"info": vars(info)})
 
     def send(self, item: MediaItem) -> None:
-        """Send one item, and gaps for the modality that has fallen too far behind it."""
+        """Send one item, and gaps for pictures that have fallen too far behind the sound."""
         if isinstance(item, GreyFrame):
             self._send("grey", "grey", item.tick, item.image)
         elif isinstance(item, Picture):
             self._send("pictures", "picture", item.step, item.image)
             self._next_step = item.step + 1
-            self._miss_sound(step_time(item.step) - MAX_SKEW)
         elif isinstance(item, AudioChunk):
             self._send_sound(item)
         else:
@@ -70,22 +68,10 @@ class Sender:
         return End(step_time(n_steps), n_steps)
 
     def _send_sound(self, chunk: AudioChunk) -> None:
-        late = self._next_sample - chunk.start  # samples that were already given up
-        if late >= len(chunk.waveform):
-            return
-        waveform = chunk.waveform[max(0, late) :]
-        start = chunk.start + max(0, late)
-        self._send("pcm", "pcm", start, waveform, missing=chunk.missing)
-        self._next_sample = start + len(waveform)
+        self._send("pcm", "pcm", chunk.start, chunk.waveform, missing=chunk.missing)
+        self._next_sample = chunk.start + len(chunk.waveform)
         if self._info is not None and self._info.has_video:
-            self._miss_pictures(self._next_sample / SAMPLE_RATE - MAX_SKEW)
-
-    def _miss_sound(self, until: float) -> None:
-        n_missing = int(until * SAMPLE_RATE) - self._next_sample
-        if n_missing > 0 and self._info is not None and self._info.has_audio:
-            silence = np.zeros(n_missing, np.float32)
-            self._send("pcm", "pcm", self._next_sample, silence, missing=True)
-            self._next_sample += n_missing
+            self._miss_pictures(self._next_sample / SAMPLE_RATE - MAX_LAG)
 
     def _miss_pictures(self, until: float) -> None:
         while step_time(self._next_step) < until:
@@ -129,5 +115,5 @@ def read(
     except SourceError as error:
         if is_open:
             sender.end(sender.reached)
-        worker.tell("source_failed", source, message=str(error), was_open=is_open)
+        worker.tell("source_failed", source, message=str(error))
     worker.wait()

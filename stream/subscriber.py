@@ -10,7 +10,7 @@ from .events import Event
 from .publish import DEFAULT_ENDPOINT, TOPIC_ROOT, EndpointError, topic
 
 MAX_MESSAGE_BYTES = 1 << 20
-RECONNECT_MAX_MS = 2_000
+RECONNECT_MAX_MS = 200  # a short file is over soon after its publisher has started
 POLL_MS = 200
 
 
@@ -54,6 +54,7 @@ def listen(
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    socket.setsockopt(zmq.IPV6, "[" in endpoint)
     try:
         for prefix in _prefixes(sources, labels):
             socket.subscribe(prefix)
@@ -82,7 +83,7 @@ def _prefixes(sources: Sequence[str], labels: Sequence[str]) -> list[str]:
 def _events(
     socket: "zmq.Socket[bytes]", labels: frozenset[str], timeout: float | None
 ) -> Iterator[Event]:
-    seen: dict[tuple[str, str], int] = {}  # (system, source) -> last seq
+    seen: dict[str, int] = {}  # id of an open event -> its last seq
     last = time.monotonic()
     while True:
         if not socket.poll(POLL_MS):
@@ -94,10 +95,11 @@ def _events(
             event = Event.model_validate_json(parts[2])
         except (IndexError, ValidationError):
             continue  # not ours, or of a later schema
-        key = (event.system_id, event.source)
-        if event.seq <= seen.get(key, -1):
+        if event.seq <= seen.get(event.id, -1):
             continue  # repeated for a newer subscriber
-        seen[key] = event.seq
+        seen[event.id] = event.seq
+        if event.type == "end":
+            del seen[event.id]
         if labels and event.label not in labels:
             continue
         last = time.monotonic()

@@ -6,6 +6,7 @@ SIGTERM, `GRACE` seconds, SIGKILL.
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Supervisor:
             name=f"playspot-{name}",
             daemon=True,
         )
-        with _environment(ONE_THREAD):
+        with _environment(ONE_THREAD), _no_interrupt():
             process.start()
         self._processes[name] = process
 
@@ -97,6 +98,19 @@ class Supervisor:
                 process.kill()
             process.join()
             process.close()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Keep Ctrl-C from the processes started meanwhile, also while they still import."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

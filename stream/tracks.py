@@ -6,6 +6,7 @@ what it was given only, so a stream and a file give the same events.
 """
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -98,9 +99,9 @@ class Tracker:
                 changes.append(change)
         return changes
 
-    def flush(self, step: int, reason: EndReason) -> list[Change]:
-        """Return the ends of all open events: the source is over."""
-        ends = [self._end(track, step, reason) for track in self._tracks if track.reported]
+    def flush(self, step: int, reason: EndReason, until: float = math.inf) -> list[Change]:
+        """Return the ends of all open events: the source is over, at media time `until`."""
+        ends = [self._end(track, step, reason, until) for track in self._tracks if track.reported]
         self._tracks.clear()
         return ends
 
@@ -135,8 +136,8 @@ class Tracker:
                     changes.append(self._end(track, step, "silence"))
         return changes
 
-    def _end(self, track: Track, step: int, reason: EndReason) -> Change:
-        return Change("end", track, step, track.detection, track.end_time, reason)
+    def _end(self, track: Track, step: int, reason: EndReason, until: float = math.inf) -> Change:
+        return Change("end", track, step, track.detection, min(track.end_time, until), reason)
 
 
 def _iou(a: Box, b: Box) -> float:

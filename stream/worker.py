@@ -87,6 +87,7 @@ class Worker:
         Leaving sooner could lose what was sent: a ZeroMQ receiver whose queue is full reads no
         more from a connection that its peer has closed, not even what the kernel still holds.
         """
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
             self.check_parent()
             time.sleep(POLL_MS / 1000)
@@ -108,10 +109,17 @@ def main(target: Callable[..., None], run: str, name: str, parent: int, *args: A
         target(worker, run, *args)
     except Exception as error:
         logger.debug("%s failed", name, exc_info=True)
-        worker.tell("failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+        worker.tell("failed", message=_told(name, error))
         sys.exit(1)
     finally:
         worker.close()
+
+
+def _told(name: str, error: Exception) -> str:
+    """Return what the user is told: our own errors say all; others are named, with their place."""
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"{name}: {type(error).__name__}: {error}"
 
 
 def _die_with_parent() -> None:

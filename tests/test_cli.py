@@ -210,6 +210,25 @@ def test_an_unwritable_folder_is_one_line_before_anything_is_done(
     assert_one_clear_line(done, "file")
 
 
+def test_an_output_that_cannot_be_written_fails_its_file_only(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.steps.jsonl").mkdir()  # a folder is in the way
+    clips = [make_clip("a/x.mp4", duration=1.0), make_clip("y.mp4", duration=1.0)]
+    done = playspot(tmp_path, "detect", *clips, "--no-video", "--no-timeline", "--json")
+    assert done.returncode == 1
+    assert_one_clear_line(done, "x.steps.jsonl")
+    assert [bool(report["error"]) for report in reports(done).values()] == [True, False]
+
+
+def test_a_file_name_that_is_no_text_will_do(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = make_clip("x.mp4", duration=1.0)
+    odd = clip.rename(tmp_path / os.fsdecode(b"\xff\xfe.mp4"))
+    done = playspot(tmp_path, "detect", odd, "--no-video", "--threshold", "0")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [

@@ -84,8 +84,9 @@ def assert_nothing_is_left(pids: list[int]) -> None:
         {"duration": 3.0, "size": None},
         {"duration": 4.0, "audio_start": 1.7},
         {"duration": 4.0, "audio_duration": 1.0},
+        {"duration": 5.2, "audio_duration": 16.0},
     ],
-    ids=["both", "picture only", "sound only", "late sound", "short sound"],
+    ids=["both", "picture only", "sound only", "late sound", "short sound", "short picture"],
 )
 def test_the_processes_give_what_the_whole_file_gives(
     make_clip: MakeClip, options: dict[str, object]
@@ -114,6 +115,21 @@ def test_a_second_file_begins_afresh(pipeline: Pipeline, make_clip: MakeClip) ->
         assert steps[0].step.time == 0.0
         assert events[0].seq == 0
         assert events[0].source == Path(name).stem
+
+
+def test_sources_of_one_name_are_told_apart(pipeline: Pipeline, make_clip: MakeClip) -> None:
+    clip = make_clip("same.mp4", duration=1.5)
+    names = [{event.source for event in outputs(pipeline, clip)[1]} for _ in range(2)]
+    assert names == [{"same"}, {"same-2"}]
+
+
+def test_no_event_ends_after_its_file(pipeline: Pipeline, make_clip: MakeClip) -> None:
+    run = pipeline.open(make_clip("short.mp4", duration=1.2))
+    assert len(list(run)) == 3
+    assert run.final_events
+    for event in run.final_events:
+        assert event.end_time is not None
+        assert event.start_time < event.end_time <= run.duration
 
 
 def test_a_broken_file_is_an_error_and_the_next_one_is_done(

@@ -111,6 +111,22 @@ def test_a_late_listener_gets_the_open_events_first() -> None:
     assert got == sent[1:]
 
 
+def test_a_late_listener_gets_all_open_events_whatever_their_order() -> None:
+    first, second = events(label="violin"), events(label="drum")
+    old, new = (second[0], first[2])  # seq 0 of one, seq 2 of the other, of one source
+    got: list[Event] = []
+    with zmq.Context() as context:
+        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        for event in (first[0], old, new):
+            publisher.publish(event)
+        thread = collect(publisher.endpoint, got)
+        assert publisher._socket.poll(5000)
+        publisher.greet()
+        thread.join(10)
+        publisher.close()
+    assert got == [old, new]
+
+
 @pytest.mark.parametrize(
     ("endpoint", "match"),
     [
@@ -120,6 +136,7 @@ def test_a_late_listener_gets_the_open_events_first() -> None:
         ("tcp://127.0.0.1", "is not tcp"),
         ("7773", "is not tcp"),
         ("ipc://", "is not tcp"),
+        ("ipc:///tmp/video.mp4", "is not tcp"),
     ],
 )
 def test_an_endpoint_that_is_open_or_wrong_is_refused(endpoint: str, match: str) -> None:

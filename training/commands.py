@@ -31,7 +31,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder for checkpoints a
 RecipeOption = Annotated[
     str, typer.Option(help="`small`: minutes on a CPU, from scratch. `paper`: as published.")
 ]
-StepsOption = Annotated[int | None, typer.Option(help="Mini-batches. [default: the recipe's]")]
+StepsOption = Annotated[int | None, typer.Option(help="Mini-batches. (default: the recipe's)")]
 WidthOption = Annotated[float | None, typer.Option(help="Filters, as a part of the paper's.")]
 RateOption = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
 BatchOption = Annotated[int | None, typer.Option("--batch", help="Clips in a mini-batch.")]
@@ -40,7 +40,7 @@ SeedOption = Annotated[int, typer.Option(help="Of first weights, batches and dro
 ThreadsOption = Annotated[int, typer.Option(help="CPU threads of PyTorch.")]
 ProcessesOption = Annotated[int, typer.Option(help="Processes that compute features.")]
 CacheOption = Annotated[
-    Path | None, typer.Option("--cache", help="Folder for features. [default: DATA/.features]")
+    Path | None, typer.Option("--cache", help="Folder for features. (default: DATA/.features)")
 ]
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Begin anew where a checkpoint of an earlier run lies.")
@@ -175,7 +175,7 @@ def data_bandstand(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Clips with their truth, as JSON, beside them.")],
     models: Annotated[
-        Path | None, typer.Option(help="Folder of models. [default: as for detect]")
+        Path | None, typer.Option(help="Folder of models. (default: as for detect)")
     ] = None,
     split: Annotated[str, typer.Option(help=f"Which clips: {', '.join(SPLITS)}.")] = "test",
     cache: CacheOption = None,

@@ -11,9 +11,9 @@ LEVEL = "normal"
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the scene and the results.")
-    ] = Path("playspot-demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the scene and the results.")] = Path(
+        "playspot-demo"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Another number is another scene.")] = SEED,
     duration: Annotated[float, typer.Option(min=2, max=600, help="Seconds.")] = 12.0,
 ) -> None:
@@ -27,7 +27,6 @@ def demo(
     from ..stream.jsonl import check_writable
     from .bandstand import render_clip
 
-    out.mkdir(parents=True, exist_ok=True)
     check_writable(out)
     scene = out / "scene.mp4"
     typer.echo(f"rendering {duration:.0f} s of the bandstand, seed {seed}", err=True)
