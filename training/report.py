@@ -3,25 +3,17 @@
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 
 def print_report(report: dict[str, Any]) -> None:
     """Print the figures of `evaluate.Evaluation.report` as two tables."""
-    table = Table(title=f"{report['n_clips']} clips, split {report['split']}", title_justify="left")
-    for heading in (
-        "output",
-        "temporal AUC",
-        "95 %",
-        "n",
-        "spatial px",
-        "95 %",
-        "mean px",
-        "n",
-        "top-1",
-    ):
-        table.add_column(heading, justify="left" if heading == "output" else "right")
+    title = f"{report['n_clips']} clips, split {report['split']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for heading in ("output", "AUC", "95 %", "n", "median px", "95 %", "n", "top-1"):
+        table.add_column(heading, justify="left" if heading == "output" else "right", no_wrap=True)
     for name, figures in report["outputs"].items():
         when, where = figures["temporal_auc"], figures["spatial_px"]
         table.add_row(
@@ -33,20 +25,21 @@ def print_report(report: dict[str, Any]) -> None:
                 (
                     f"{where['median']:.1f}",
                     f"{where['interval'][0]:.1f}-{where['interval'][1]:.1f}",
-                    f"{where['mean']:.1f}",
                     str(where["n"]),
                 )
                 if where["n"]
-                else ("-", "-", "-", "-")
+                else ("-", "-", "-")
             ),
             f"{figures['top1']['mean']:.3f}",
         )
-    labels = Table(title="by label, action*object*sound", title_justify="left")
-    for heading in ("label", "temporal AUC", "n", "spatial px", "n", "sound AUC", "object hits"):
+    fused = list(report["outputs"])[-1]
+    title = f"{fused}, by label; sound and object models alone"
+    labels = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for heading in ("label", "AUC", "n", "median px", "n", "sound AUC", "object hits"):
         labels.add_column(heading, justify="left" if heading == "label" else "right")
-    fused = list(report["outputs"].values())[-1]
-    for label, when in fused["temporal_auc"]["labels"].items():
-        where = fused["spatial_px"]["labels"][label]
+    of_fused = report["outputs"][fused]
+    for label, when in of_fused["temporal_auc"]["labels"].items():
+        where = of_fused["spatial_px"]["labels"][label]
         labels.add_row(
             label,
             f"{when['mean']:.3f}",
