@@ -16,6 +16,7 @@ from playspot.stream.whole import steps_of
 from playspot.training.bandstand import render_clip
 
 SEED = 300_005  # a violin, twice, with a rest between
+DUET = 300_007  # a cello and a violin
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +63,24 @@ def test_it_says_who_plays_and_when(
         assert part.end == pytest.approx(end, abs=2 * STEP)
 
 
-def test_it_says_where(
-    scene: tuple[Path, dict[str, Any]], detected: tuple[FileRun, list[StepOutput]]
-) -> None:
-    """The paper's spatial distance: from the max location to the nearest key point."""
-    distances = []
-    for output, step in zip(detected[1], scene[1]["steps"], strict=True):
-        for player in step["players"]:
-            point = output.step.points[player["label"]]
-            if not player["playing"] or point is None:
-                continue
-            distances.append(
-                min(
-                    math.hypot(256 * (point[0] - x), 144 * (point[1] - y))
-                    for x, y in player["points"]
-                )
-            )
-    assert len(distances) > 5
+def test_it_says_where(scene: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """The paper's spatial distance, from the max location to the nearest key point, of two clips.
+
+    25 px is what the model card promises of the median; a single player may be worse.
+    """
+    models = bundled_models()
+    duet = tmp_path / "duet.mp4"
+    distances: list[float] = []
+    for path, truth in (scene, (duet, render_clip(duet, seed=DUET, duration=10.0))):
+        for result, step in zip(steps_of(path, models), truth["steps"], strict=True):
+            for player in step["players"]:
+                point = result.step.points[player["label"]]
+                if player["playing"] and point is not None:
+                    distances.append(
+                        min(
+                            math.hypot(256 * (point[0] - x), 144 * (point[1] - y))
+                            for x, y in player["points"]
+                        )
+                    )
+    assert len(distances) > 20
     assert np.median(distances) <= 25

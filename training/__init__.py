@@ -1,1 +1,1 @@
-"""playspot.training"""
+"""Offline: the bandstand, weak supervision, training, evaluation and benchmarks."""
