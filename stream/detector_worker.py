@@ -34,6 +34,30 @@ _NOTHING: dict[str, object] = {"events": [], "duration": 0.0}
 SHUTDOWN_SEND_MS = 1_000  # how long the last events may take to reach the supervisor
 
 
+@dataclass(frozen=True)
+class DetectorJob:
+    """What the detector process is started with.
+
+    Attributes
+    ----------
+    models : Models
+    wanted : frozenset of str
+        Labels to report; all when empty.
+    system_id : str
+        Names this run of the program in events.
+    publish : str or None
+        Endpoint for subscribers; None to publish nothing.
+    may_move : bool
+        Whether a free port may be taken when that of `publish` is taken.
+    """
+
+    models: Models
+    wanted: frozenset[str]
+    system_id: str
+    publish: str | None
+    may_move: bool
+
+
 @dataclass
 class _Served:
     """What the worker remembers of a source beside the detector."""
@@ -46,25 +70,18 @@ class _Served:
 class DetectorWorker:
     """Connect a `Detector` to the sockets of a run."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        run: str,
-        models: Models,
-        wanted: frozenset[str],
-        system_id: str,
-        publish: str | None,
-        may_move: bool,
-    ) -> None:
+    def __init__(self, worker: Worker, run: str, job: DetectorJob) -> None:
         # Bound before the networks are loaded: who listens already has the time to connect.
         self._publisher = (
-            None if publish is None else Publisher(worker.context, publish, may_move=may_move)
+            None
+            if job.publish is None
+            else Publisher(worker.context, job.publish, may_move=job.may_move)
         )
-        engines = models.load()
+        engines = job.models.load()
         self._worker = worker
-        self._detector = Detector(engines, models.decoding, models.labels, wanted)
+        self._detector = Detector(engines, job.models.decoding, job.models.labels, job.wanted)
         self._model = model_info(engines)
-        self._system_id = system_id
+        self._system_id = job.system_id
         self._served: dict[int, _Served] = {}
         self._closed: set[int] = set()  # numbers; what still comes of them is ignored
         self._inputs = {m: pull(worker.context, run, name) for m, name in INPUTS.items()}
@@ -204,14 +221,6 @@ def model_info(engines: dict[ModalityName, Engine]) -> ModelInfo:
     )
 
 
-def detect(
-    worker: Worker,
-    run: str,
-    models: Models,
-    wanted: frozenset[str],
-    system_id: str,
-    publish: str | None,
-    may_move: bool,
-) -> None:
+def detect(worker: Worker, run: str, job: DetectorJob) -> None:
     """Be the detector process."""
-    DetectorWorker(worker, run, models, wanted, system_id, publish, may_move).serve()
+    DetectorWorker(worker, run, job).serve()

@@ -16,7 +16,7 @@ from typing import Self
 import zmq
 
 from ..engines.engine import Header, Models
-from .detector_worker import detect
+from .detector_worker import DetectorJob, detect
 from .events import Event, ModelInfo, Step
 from .flow_worker import flow
 from .fusion import ScoreMap
@@ -87,7 +87,7 @@ class Pipeline:
     ) -> None:
         self.system_id = secrets.token_hex(4)
         self._models = models
-        self._detector_args = (models, wanted, self.system_id, publish, may_move)
+        self._job = DetectorJob(models, wanted, self.system_id, publish, may_move)
         self._n_sources = 0
         self._names: set[str] = set()
         self._run = new_run()
@@ -102,7 +102,7 @@ class Pipeline:
             sound = self._models.headers.get("sound")
             front_end = sound.front_end if sound is not None else None
             self._supervisor.start("mel", mel, front_end or "paper")
-            self._supervisor.start("detector", detect, *self._detector_args)
+            self._supervisor.start("detector", detect, self._job)
             ready = self._wait_ready()
         except BaseException:
             self.__exit__(None, None, None)
