@@ -9,6 +9,7 @@ import hashlib
 import math
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -124,14 +125,12 @@ class DetectorWorker:
         for modality, socket in self._inputs.items():
             if socket not in ready:
                 continue
-            for _ in range(QUEUE):
-                try:
-                    self._take(modality, receive(socket))
-                except MessageError:
-                    continue
-                self._worker.progress()
+            for _ in range(QUEUE):  # not for ever: the other modalities wait
                 if not socket.poll(0):
                     break
+                with suppress(MessageError):
+                    self._take(modality, receive(socket))
+                self._worker.progress()
 
     def _take(self, modality: ModalityName, message: Message) -> None:
         is_new = message.source not in self._served and message.source not in self._closed
