@@ -163,7 +163,7 @@ class FileDetection:
             report.notes += run.notes
             try:
                 self._draw(report, stem, spool, on_drawn)
-            except OutputError as error:
+            except (OutputError, SourceError) as error:
                 report.error = str(error)
         return report
 
