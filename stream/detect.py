@@ -17,7 +17,7 @@ from .annotate import annotate
 from .events import Event
 from .jsonl import JsonLines, OutputError, check_writable
 from .media import SourceInfo
-from .pipeline import FileRun, Pipeline, StepOutput
+from .pipeline import FileRun, Pipeline, StepOutput, unique_name
 from .played import Played
 from .plot import save_timeline
 from .sources import SourceError
@@ -114,7 +114,7 @@ class FileDetection:
         self._labels = tuple(labels)
         self._outputs = outputs
         self._folder = folder
-        self._taken: set[Path] = set()
+        self._taken: set[str] = set()  # stems, so that no two files write to one
 
     def detect(
         self,
@@ -150,7 +150,7 @@ class FileDetection:
         with ExitStack() as stack:
             try:
                 check_writable(folder)
-                stem = self._stem(folder, path)
+                stem = Path(unique_name(str(folder / path.stem), self._taken))
                 spool = stack.enter_context(MapSpool(self._labels, folder=folder))
                 self._follow(run, report, stem, spool, on_step)
             except SourceError as error:
@@ -218,12 +218,3 @@ class FileDetection:
             path = stem.with_name(f"{stem.name}.annotated.mp4")
             if annotate(report.file, path, report.played, spool, progress=on_drawn):
                 report.written["video"] = path
-
-    def _stem(self, folder: Path, path: Path) -> Path:
-        """Return a name for a file's outputs that no other file of this call has."""
-        stem, n = folder / path.stem, 1
-        while stem in self._taken:
-            n += 1
-            stem = folder / f"{path.stem}-{n}"
-        self._taken.add(stem)
-        return stem

@@ -133,12 +133,13 @@ class DetectorWorker:
                 self._worker.progress()
 
     def _take(self, modality: ModalityName, message: Message) -> None:
-        is_new = message.source not in self._served and message.source not in self._closed
-        if message.kind == "open" and is_new:  # whichever of the three inputs is the first
-            self._open(message.source, SourceInfo(**message.data["info"]))
         served = self._served.get(message.source)
         if served is None:
-            if message.data.get("given_up") and message.source not in self._closed:
+            if message.source in self._closed:
+                return
+            if message.kind == "open":  # whichever of the three inputs is the first
+                self._open(message.source, SourceInfo(**message.data["info"]))
+            elif message.data.get("given_up"):
                 self._closed.add(message.source)  # before anything of it arrived here
                 send(self._results, Message("done", message.source, 0, _NOTHING))
             return

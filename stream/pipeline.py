@@ -136,7 +136,8 @@ class Pipeline:
             If the file cannot be read.
         """
         self._n_sources += 1
-        name = self._unique(name or path.stem)
+        text = (name or path.stem).encode("utf-8", "backslashreplace").decode()
+        name = unique_name(text, self._names)
         header = self._models.headers.get("object", NO_OBJECT_MODEL)
         reader = f"reader-{self._n_sources}"
         self._supervisor.start(
@@ -149,16 +150,6 @@ class Pipeline:
             header.picture_multiple,
         )
         return FileRun(self, self._n_sources, reader, path)
-
-    def _unique(self, name: str) -> str:
-        """Return a name for a source that is text, and that no other source of this run has."""
-        text = name.encode("utf-8", "backslashreplace").decode()
-        unique, n = text, 1
-        while unique in self._names:
-            n += 1
-            unique = f"{text}-{n}"
-        self._names.add(unique)
-        return unique
 
     def _wait_ready(self) -> Message:
         deadline = time.monotonic() + START_TIMEOUT
@@ -350,6 +341,23 @@ class FileRun:
     def _give_up(self) -> None:
         self._is_given_up = True
         self._pipeline.give_up(self._source, self._n_steps)
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or with a number after it if it is taken; it is taken from then on.
+
+    Examples
+    --------
+    >>> taken = {"stage"}
+    >>> unique_name("stage", taken), unique_name("stage", taken)
+    ('stage-2', 'stage-3')
+    """
+    unique, n = name, 1
+    while unique in taken:
+        n += 1
+        unique = f"{name}-{n}"
+    taken.add(unique)
+    return unique
 
 
 def _events(message: Message) -> tuple[Event, ...]:

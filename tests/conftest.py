@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,27 @@ def make_played() -> Callable[..., Played]:
         return played
 
     return make
+
+
+@pytest.fixture
+def write_clip() -> Callable[..., None]:
+    """Return a function that writes a clip for training: its tags, and a file in place of video."""
+
+    def write(folder: Path, name: str, **content: object) -> None:
+        tags = {"played": [], "visible": [], "heard": [], **content}
+        (folder / f"{name}.mp4").write_bytes(b"video")
+        (folder / f"{name}.json").write_text(json.dumps(tags))
+
+    return write
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a model file of some bytes."""
+
+    def write(content: bytes, name: str = "a model é.onnx") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write

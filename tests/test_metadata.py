@@ -56,18 +56,6 @@ def _with_text(text: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Write:
-    """Return a function that writes a model file of some bytes."""
-
-    def write(content: bytes, name: str = "a model é.onnx") -> Path:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-
-    return write
-
-
 def _refusal(function: Any, *arguments: Any, **options: Any) -> str:
     """Return the message of the refusal, which must be one line."""
     with pytest.raises(ModelError) as caught:
