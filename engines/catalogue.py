@@ -20,7 +20,6 @@ from .metadata import find_header, one_line, parse_model, read_model
 from .motion import MotionEngine, motion_header
 from .settings import MODALITIES, Decoding, ModalityName
 
-BUNDLED = "bundled"  # origin of the models in the package
 SETTINGS_FILE = "playspot.toml"  # in a folder of models: the table `decoding`
 BETTER = "`playspot models pull` fetches public models trained on real pictures and sound (8 MB)"
 
@@ -189,7 +188,7 @@ def bundled() -> dict[ModalityName, Model]:
     """Return the models that are shipped in the package."""
     home = resources.files(f"{__package__.rpartition('.')[0]}.models")
     with resources.as_file(home) as folder:
-        return scan(folder, BUNDLED) if folder.is_dir() else {}
+        return scan(folder, "bundled") if folder.is_dir() else {}
 
 
 def bundled_models() -> ModelSet:
@@ -206,16 +205,13 @@ def bundled_models() -> ModelSet:
 def _complete(found: dict[ModalityName, Model], folder: Path | None) -> ModelSet:
     """Add what a folder lacks, and the settings that fit."""
     notes: tuple[str, ...] = ()
-    shipped: dict[ModalityName, Model] = {}
-    if len(found) < len(MODALITIES):
-        shipped = bundled()
     models = dict(found)
     is_teacher = any(model.description for model in found.values())
     if "action" not in models and is_teacher:
         labels = next(iter(found.values())).header.labels
         models["action"] = Model(motion_header(labels), None, "built in")
-    for name, model in shipped.items():
-        models.setdefault(name, model)
+    if len(models) < len(MODALITIES):  # only then are the bundled ones read
+        models = bundled() | models
     if not models:
         raise ModelError(f"no models are bundled with this copy; {BETTER}")
     if not found:
@@ -241,12 +237,9 @@ def _decoding(models: dict[ModalityName, Model], folder: Path | None) -> Decodin
     if folder is not None and (folder / SETTINGS_FILE).is_file():
         return read_decoding(folder / SETTINGS_FILE)
     names = {name: model.header.name for name, model in models.items()}
-    shipped = _shipped_settings()
-    for entry in shipped["set"]:
+    for entry in _shipped_sets():
         if entry["models"] == names:
             return Decoding.model_validate(entry["decoding"])
-    if all(model.origin == BUNDLED for model in models.values()):
-        return Decoding.model_validate(shipped["bundled"]["decoding"])
     return Decoding()
 
 
@@ -271,6 +264,7 @@ def read_decoding(path: Path) -> Decoding:
 
 
 @cache
-def _shipped_settings() -> dict[str, Any]:
+def _shipped_sets() -> list[dict[str, Any]]:
     text = (resources.files(__package__) / "sets.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    sets: list[dict[str, Any]] = tomllib.loads(text)["set"]
+    return sets
