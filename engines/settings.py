@@ -4,7 +4,8 @@ They belong to the models, not to the user's taste, so they travel with them (th
 a model set's TOML, the header of a bundled model); the user may still override what is shown.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,3 +61,29 @@ class Decoding(BaseModel):
     def off_of(self, label: str) -> float:
         """Return the score below which a label's detection ends; never above `on_of`."""
         return min(self.label_off.get(label, self.off), self.on_of(label))
+
+    def with_thresholds(self, on: float | None, label_on: Mapping[str, float]) -> Self:
+        """Return these settings with thresholds of the user's; each `off` keeps its ratio to `on`.
+
+        Parameters
+        ----------
+        on : float or None
+            For all labels; None leaves them as they are.
+        label_on : mapping of label to float
+            Over `on`.
+        """
+        label_off = {
+            label: value * _ratio(self.off_of(label), self.on_of(label))
+            for label, value in label_on.items()
+        }
+        changes: dict[str, object] = {
+            "label_on": {**({} if on is not None else self.label_on), **label_on},
+            "label_off": {**({} if on is not None else self.label_off), **label_off},
+        }
+        if on is not None:
+            changes |= {"on": on, "off": on * _ratio(self.off, self.on)}
+        return self.model_copy(update=changes)
+
+
+def _ratio(off: float, on: float) -> float:
+    return min(off, on) / on if on else 1.0

@@ -14,6 +14,9 @@ from ..training.benchmark import benchmark
 from ..training.commands import data_app, evaluate, train_app
 from ..training.demo import demo
 from . import commands
+from .config_commands import validate
+from .devices import devices
+from .run_command import run
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -26,9 +29,12 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 app.command()(commands.detect)
+app.command()(run)
 app.command()(commands.listen)
 app.command()(demo)
 app.add_typer(models_app, name="models")
+app.command()(devices)
+app.command()(validate)
 app.command()(commands.schema)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")

@@ -72,18 +72,24 @@ class Aligner:
         """The step that `take` returns next."""
         return self._next
 
-    def take(self) -> StepInputs | None:
-        """Return the next step if it is complete, else None."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the next step has all that it will ever get."""
         step = self._next
         if self.n_steps is not None and step >= self.n_steps:
-            return None
-        waits = [
-            name for name in self.expected if name not in self._ended and self._reached[name] < step
-        ]
-        if waits or (not self.expected and self.n_steps is None):
-            return None
-        if self.n_steps is None and all(self._reached[name] < step for name in self.expected):
-            return None
+            return False
+        if any(name not in self._ended and self._reached[name] < step for name in self.expected):
+            return False
+        return self.n_steps is not None or any(
+            self._reached[name] >= step for name in self.expected
+        )
+
+    def take(self) -> StepInputs | None:
+        """Return the next step if it is complete, else None."""
+        return self._pop() if self.is_complete else None
+
+    def _pop(self) -> StepInputs:
+        step = self._next
         self._next += 1
         inputs = {
             name: self._waiting[name].pop(step)

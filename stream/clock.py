@@ -13,6 +13,7 @@ from av.packet import Packet
 
 MAX_STRIDE = 10.0  # s; a timestamp further ahead of the last is doubted
 MAX_LEAP = 600.0  # s; a timestamp further from what was expected is not believed at all
+WRAP = Fraction(2**33, 90_000)  # s; after which the timestamps of MPEG begin again
 
 
 class Stamped(Protocol):
@@ -68,6 +69,8 @@ class StreamClock(Generic[FrameT]):
     def __init__(self, time_base: Fraction, length: Callable[[FrameT], float]) -> None:
         self._time_base = time_base
         self._length = length
+        self._last: Timed[FrameT] | None = None
+        self._doubted: Timed[FrameT] | None = None  # waits for the next one to bear it out
         self.n_dropped = 0
 
     def place(self, frames: Iterable[FrameT]) -> Iterator[Timed[FrameT]]:
@@ -82,31 +85,39 @@ class StreamClock(Generic[FrameT]):
         ------
         timed : Timed
         """
-        last: Timed[FrameT] | None = None
-        doubted: Timed[FrameT] | None = None  # waits for the next one to bear it out
         for frame in frames:
-            timed = self._timed(frame, doubted or last)
-            if doubted is not None:
-                if last is not None and timed.time < last.time:
-                    self.n_dropped += 1
-                    continue
-                # At the start nothing says which of two is wrong: only a leap is held against it.
-                slack = MAX_STRIDE if last is None else 0.0
-                if timed.time < doubted.time - slack:
-                    self.n_dropped += 1
-                else:
-                    yield doubted
-                    last = doubted
-                doubted = None
-            if last is None or timed.time > last.time + last.length + MAX_STRIDE:
-                doubted = timed
-            elif timed.time < last.time:
+            yield from self.push(frame)
+        yield from self.flush()
+
+    def push(self, frame: FrameT) -> Iterator[Timed[FrameT]]:
+        """Yield the frames whose times are settled once `frame` has come."""
+        last, doubted = self._last, self._doubted
+        timed = self._timed(frame, doubted or last)
+        if doubted is not None:
+            if last is not None and timed.time < last.time:
+                self.n_dropped += 1
+                return
+            # At the start nothing says which of two is wrong: only a leap is held against it.
+            slack = MAX_STRIDE if last is None else 0.0
+            if timed.time < doubted.time - slack:
                 self.n_dropped += 1
             else:
-                yield timed
-                last = timed
-        if doubted is not None:
-            yield doubted
+                yield doubted
+                last = self._last = doubted
+            self._doubted = None
+        if last is None or timed.time > last.time + last.length + MAX_STRIDE:
+            self._doubted = timed
+        elif timed.time < last.time:
+            self.n_dropped += 1
+        else:
+            self._last = timed
+            yield timed
+
+    def flush(self) -> Iterator[Timed[FrameT]]:
+        """Yield the frame that nothing has borne out; there are no more."""
+        if self._doubted is not None:
+            yield self._doubted
+        self._doubted = None
 
     def _timed(self, frame: FrameT, before: Timed[FrameT] | None) -> Timed[FrameT]:
         stamp = frame.pts if frame.pts is not None else frame.dts
@@ -143,13 +154,15 @@ class Joints:
         self._first: Fraction | None = None
         self.times: list[float] = []
 
-    def mend(self, packet: "Packet[Any]") -> None:
+    def mend(self, packet: "Packet[Any]", waited: float = 0.0) -> None:
         """Shift the timestamps of `packet` by what the leaps so far ask for.
 
         Parameters
         ----------
         packet : Packet
             Changed in place.
+        waited : float
+            Seconds that a live source gave nothing of the stream: so far ahead is no leap.
         """
         # One damaged entry of an MP4 index moves all its decoding times, but not the other ones.
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -160,9 +173,9 @@ class Joints:
         if self._first is None:
             self._first = time
         if packet.stream_index in self._expected:
-            shift = self._shift(time, self._expected[packet.stream_index], self._limit)
+            shift = self._shift(time, self._expected[packet.stream_index], self._limit, waited)
         else:
-            shift = self._shift(time, self._first, MAX_LEAP)
+            shift = self._shift(time, self._first, MAX_LEAP, waited)
         self._expected[packet.stream_index] = time + shift + (packet.duration or 0) * unit
         if shift:
             n_units = round(shift / unit)
@@ -171,11 +184,15 @@ class Joints:
             if packet.pts is not None:
                 packet.pts += n_units
 
-    def _shift(self, time: Fraction, expected: Fraction, limit: float) -> Fraction:
+    def _shift(self, time: Fraction, expected: Fraction, limit: float, waited: float) -> Fraction:
         # Just after a joint, other streams still bring packets from before it.
-        for shift in reversed(self._shifts[-2:]):
-            if abs(time + shift - expected) <= limit:
-                return shift
-        self._shifts.append(expected - time)
-        self.times.append(float(expected))
-        return self._shifts[-1]
+        known = self._shifts[-2:][::-1]
+        for shift in (*known, known[0] + WRAP):
+            if -limit <= time + shift - expected <= limit + waited:
+                break
+        else:
+            shift = expected - time
+        if shift not in known:
+            self._shifts.append(shift)
+            self.times.append(float(expected))
+        return shift

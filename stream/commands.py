@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from ..engines.settings import Decoding, Mode
 from .publish import DEFAULT_ENDPOINT, check_endpoint
@@ -171,18 +171,27 @@ def listen(
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="event or step")] = "event",
+    name: Annotated[str, typer.Argument(help="event, step, status or config")] = "event",
 ) -> None:
-    """Print the JSON Schema of an event or of a line of steps.jsonl.
+    """Print the JSON Schema of an event, a line of steps.jsonl, a status or a configuration.
 
-    Example: playspot schema event
+    Example: playspot schema config > playspot.schema.json
     """
+    from .config import Config
     from .events import Event, Step
+    from .status import RunStatus, SourceStatus
 
-    records: dict[str, type[BaseModel]] = {"event": Event, "step": Step}
+    records: dict[str, Any] = {
+        "event": Event,
+        "step": Step,
+        "status": RunStatus | SourceStatus,
+        "config": Config,
+    }
     if name not in records:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(records)}")
-    print(json.dumps(records[name].model_json_schema(mode="serialization"), indent=2))
+    mode: Literal["validation", "serialization"]
+    mode = "validation" if name == "config" else "serialization"  # a file may leave things out
+    print(json.dumps(TypeAdapter(records[name]).json_schema(mode=mode), indent=2))
 
 
 def parse_labels(text: str | None, known: Sequence[str]) -> frozenset[str]:
@@ -211,12 +220,9 @@ def decoding_for(decoding: Decoding, mode: str | None, threshold: float | None) 
         if mode not in MODES:
             raise typer.BadParameter(f"mode {mode!r} is not one of {', '.join(MODES)}")
         changes["mode"] = mode
-    if threshold is not None:
-        if not 0 <= threshold <= 1:
-            raise typer.BadParameter(f"threshold {threshold} is not between 0 and 1")
-        ratio = decoding.off / decoding.on if decoding.on else 1.0
-        changes |= {"on": threshold, "off": threshold * ratio, "label_on": {}, "label_off": {}}
-    return decoding.model_copy(update=changes)
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise typer.BadParameter(f"threshold {threshold} is not between 0 and 1")
+    return decoding.with_thresholds(threshold, {}).model_copy(update=changes)
 
 
 def one_line(text: str) -> str:

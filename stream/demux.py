@@ -7,7 +7,8 @@ recordings are mended here, because that needs the packets of all streams in fil
 
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -26,7 +27,7 @@ PACKET_OVERHEAD = 512  # bytes a packet takes besides its data
 MAX_READ_ERRORS = 100  # in a row; some demuxers find the way again after a bad spot
 
 # Demuxers that open further files or devices, or make pictures out of any text.
-_REFUSED_FORMATS = {
+REFUSED_FORMATS = {
     *("concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap"),
     *("sdp", "tty", "vapoursynth", "avisynth", "vobsub", "webm_dash_manifest", "ipfs_gateway"),
     *("alsa", "fbdev", "jack", "kmsgrab", "oss", "pulse", "sndio", "v4l2", "x11grab", "xcbgrab"),
@@ -78,7 +79,7 @@ def open_container(path: Path) -> InputContainer:
         raise SourceError(f"{shown}: may not be read; change its permissions.") from None
     except OSError as error:
         raise SourceError(f"{shown}: cannot be opened ({one_line(error)}).") from None
-    formats = ",".join(sorted(av.formats_available - _REFUSED_FORMATS))
+    formats = ",".join(sorted(av.formats_available - REFUSED_FORMATS))
     try:
         # The prefix keeps "a:b.mp4" from being taken for a protocol.
         return av.open(
@@ -111,11 +112,31 @@ class PacketReader:
     Packets that were not yet asked for wait in memory. If they become too many (a file that holds
     one stream after the other, or a stream that ends early), the file is opened a second time for
     the stream that is behind.
+
+    Parameters
+    ----------
+    path : Path
+    container : InputContainer
+        The caller closes it.
+    streams : sequence of Stream
+    reopen : callable, optional
+        Opens the same container once more, if it is not that of a local file.
+    fatal : exceptions
+        Errors after which nothing more can come; others are bad spots that are left out.
     """
 
-    def __init__(self, path: Path, container: InputContainer, streams: Sequence[Stream]) -> None:
-        self._path = path
-        feed = _Feed(container, streams)
+    def __init__(
+        self,
+        path: Path,
+        container: InputContainer,
+        streams: Sequence[Stream],
+        *,
+        reopen: Callable[[], InputContainer] | None = None,
+        fatal: tuple[type[Exception], ...] = (),
+    ) -> None:
+        self._reopen = reopen or partial(open_container, path)
+        self._fatal = fatal
+        feed = _Feed(container, streams, fatal)
         self._feeds = dict.fromkeys((stream.index for stream in streams), feed)
         self._indices = [stream.index for stream in streams]
         self._n_given = dict.fromkeys(self._indices, 0)
@@ -157,10 +178,10 @@ class PacketReader:
         return self._feeds[index].take(index)
 
     def _open_again(self, index: int) -> None:
-        self._second = open_container(self._path)
+        self._second = self._reopen()
         self._feeds[index].drop(index)
         streams = [self._second.streams[i] for i in self._indices]
-        feed = _Feed(self._second, streams)
+        feed = _Feed(self._second, streams, self._fatal)
         self._feeds[index] = feed
         for other in self._indices:
             if other != index:
@@ -172,8 +193,14 @@ class PacketReader:
 class _Feed:
     # One pass over a file; each stream's packets go to a queue of their own.
 
-    def __init__(self, container: InputContainer, streams: Sequence[Stream]) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        streams: Sequence[Stream],
+        fatal: tuple[type[Exception], ...],
+    ) -> None:
         self._container, self._streams = container, list(streams)
+        self._fatal = fatal
         self._demuxer = container.demux(self._streams)
         self._is_over = False
         self._dropped: set[int] = set()
@@ -200,7 +227,9 @@ class _Feed:
         while not self._is_over and n_errors < MAX_READ_ERRORS:
             try:
                 packet = next(self._demuxer, None)
-            except (av.FFmpegError, OSError):
+            except (av.FFmpegError, OSError) as error:
+                if isinstance(error, self._fatal):
+                    raise
                 self.n_bad_reads += n_errors == 0
                 n_errors += 1
                 self._demuxer = self._container.demux(self._streams)

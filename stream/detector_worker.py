@@ -5,7 +5,6 @@ back-pressure), so memory is bounded whatever the order of arrival. Events go to
 publisher's socket while it works, steps and events to the supervisor.
 """
 
-import hashlib
 import math
 import signal
 import time
@@ -16,20 +15,18 @@ from types import FrameType
 import numpy as np
 import zmq
 
-from ..engines.engine import Engine, Models
+from ..engines.engine import Models
 from ..engines.settings import ModalityName
-from .detector import Detector, StepResult
-from .events import Event, ModelInfo
-from .flow import FlowStack
-from .media import Picture, SourceInfo
+from .detector import Detector, StepResult, model_info
+from .events import Event
+from .inputs import INPUTS, item_of
+from .media import SourceInfo
 from .messages import Message, MessageError, receive, send
 from .publish import EventLog, Publisher
 from .sockets import QUEUE, pull, push
 from .tracks import Change, EndReason
-from .windows import SoundWindow
 from .worker import POLL_MS, Worker
 
-INPUTS: dict[ModalityName, str] = {"object": "pictures", "action": "stacks", "sound": "windows"}
 RESULTS_LINGER_MS = 1_000
 _NOTHING: dict[str, object] = {"events": [], "duration": 0.0}
 SHUTDOWN_SEND_MS = 1_000  # how long the last events may take to reach the supervisor
@@ -148,7 +145,7 @@ class DetectorWorker:
             served.duration = float(message.data["duration"])
             aligner.end(modality, message.index)
         elif message.kind in ("gap", "picture", "stack", "window"):
-            aligner.put(modality, message.index, _item(message))
+            aligner.put(modality, message.index, item_of(message))
             if message.index >= aligner.next_step:
                 arrived = float(message.data.get("arrived", time.monotonic()))
                 before = served.arrived.get(message.index, 0.0)
@@ -197,28 +194,6 @@ class DetectorWorker:
             send(self._results, Message("done", source, n_steps, data))
         except zmq.Again:
             self._is_stopped = True  # the supervisor no longer listens: it is being killed
-
-
-def _item(message: Message) -> Picture | FlowStack | SoundWindow | None:
-    """Return the input a message brings; None for a gap and for missing sound."""
-    if message.kind == "picture":
-        return Picture(message.index, message.arrays[0])
-    if message.kind == "stack":
-        return FlowStack(message.index, message.arrays[0])
-    if message.kind == "window" and not message.data["missing"]:
-        return SoundWindow(message.index, message.arrays[0], int(message.data["output"]), False)
-    return None
-
-
-def model_info(engines: dict[ModalityName, Engine]) -> ModelInfo:
-    """Return the `model` field of events: what all engines are, in one record."""
-    parts = [engines[name] for name in sorted(engines)]
-    return ModelInfo(
-        name="+".join(dict.fromkeys(engine.header.name for engine in parts)),
-        hash=hashlib.sha256("".join(engine.hash for engine in parts).encode()).hexdigest()[:12],
-        engine="+".join(dict.fromkeys(engine.backend for engine in parts)),
-        precision="+".join(dict.fromkeys(engine.precision for engine in parts)),
-    )
 
 
 def detect(worker: Worker, run: str, job: DetectorJob) -> None:

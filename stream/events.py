@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..engines.settings import ModalityName
+
 SCHEMA: Final = "playspot/event/1"
 
 Status = Literal["ok", "stale", "missing"]
@@ -60,6 +62,32 @@ class Step(BaseModel):
     detections: tuple[Detection, ...] = ()
 
 
+class LiveStep(Step):
+    """One step of a live source, as subscribers to steps get it.
+
+    Attributes
+    ----------
+    source, system_id : str
+        As in events.
+    base : int
+        Steps of the source before the connection that brought this one.
+    captured : float
+        Unix time at which the step was captured, seconds.
+    latency_ms : float
+        From capture to publishing.
+    status : dict
+        Of each modality in this step.
+    """
+
+    schema_: Literal["playspot/step/1"] = Field(default="playspot/step/1", alias="schema")
+    source: str
+    system_id: str
+    base: int = Field(ge=0)
+    captured: float
+    latency_ms: float
+    status: dict[ModalityName, Status] = Field(default_factory=dict)
+
+
 class ModelInfo(BaseModel):
     """Which models made a detection: names joined, a hash over the files, and the engine."""
 
@@ -76,8 +104,9 @@ class Event(BaseModel):
 
     `score` is that of this step, `top_score` the best so far; `start_time` and `end_time` (None
     until the end) bound the playing, `time` is the media time of this step; `seq` counts the
-    events of a source without gap; `latency_ms` is from arrival of the newest input of the step
-    to publishing.
+    events of a source without gap; `zones` names the source's zones that hold the point;
+    `latency_ms` is from the capture of the step (live), of a file from the arrival of the newest
+    input of the step, to publishing.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
@@ -98,6 +127,7 @@ class Event(BaseModel):
     system_id: str
     point: Point | None = None
     box: Box | None = None
+    zones: tuple[str, ...] = ()
     modalities: Modalities = Modalities()
     latency_ms: float | None = None
     model: ModelInfo

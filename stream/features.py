@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.engine import FrontEnd
-from .flow import FlowStack, FlowStream
+from .config import Latency
+from .flow import FlowStack
+from .latency import flow_stream, sound_windows
 from .media import AudioChunk, End, Frame, GreyFrame, Picture, SourceInfo
 from .mel import LogMel, MelStream
 from .sources import FileSource
-from .windows import SoundWindow, window_stream
+from .windows import SoundWindow, sound_reach
 
 ScalarT = TypeVar("ScalarT", np.uint8, np.float32)
 
@@ -66,6 +68,7 @@ def features(
     picture_side: int = 256,
     picture_multiple: int = 1,
     front_end: FrontEnd = "paper",
+    latency: Latency = "normal",
 ) -> Features:
     """Return everything that the three networks see of a media file.
 
@@ -76,6 +79,8 @@ def features(
         Size of the pictures, see `fit_size`.
     front_end : {"paper", "yamnet"}
         Of the sound windows.
+    latency : {"normal", "low"}
+        `low`: stacks, windows and log-mel with nothing that comes after their step.
 
     Returns
     -------
@@ -91,11 +96,13 @@ def features(
     >>> features("concert.mp4").stacks.shape  # doctest: +SKIP
     (20, 10, 144, 256)
     """
-    flow, windows, mel = FlowStream(), window_stream(front_end), MelStream()
+    flow, windows, mel = flow_stream(latency), sound_windows(front_end, latency), MelStream()
     pictures: dict[int, Frame] = {}
     stacks: list[FlowStack] = []
     sound: list[SoundWindow] = []
     columns: list[LogMel] = []
+    if latency == "low":
+        columns.append(mel.push(np.zeros(sound_reach(front_end)[1], np.float32)))
     end = End(0.0, 0)
     with FileSource(path, picture_side=picture_side, picture_multiple=picture_multiple) as source:
         for item in source:

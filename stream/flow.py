@@ -9,9 +9,12 @@ Flow t leads from the frame at tick t to that at tick t + 1. The stack of step k
 before the first, after the last or in a gap, the nearest earlier one stands (before the first: the
 first), and the flow is zero without being computed. Source: Liu, Yang and Jeng 2018, section V-C1;
 positions, parameters and clipping from the authors' code.
+
+With `delay` ticks a stack holds the flows that lie so much earlier; with `FLOW_LOOK_AHEAD` it needs
+nothing that comes after the step's own frame.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -25,7 +28,7 @@ Flow = NDArray[np.float32]  # (2, H, W), pixels per tick
 Stack = NDArray[np.float32]  # (10, H, W)
 
 N_CHANNELS = 2 * FLOWS_PER_STACK
-_LAST_TICK = STACK_FIRST_TICK + FLOWS_PER_STACK  # of the six frames, from the step's tick: 3
+FLOW_LOOK_AHEAD = STACK_FIRST_TICK + FLOWS_PER_STACK  # ticks from a step to its last frame: 3
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,19 @@ class FlowStream:
     at all between equal frames, where it is zero. After a change of size all earlier flows count
     as zero: a stack has the size of its step's own frame.
 
+    `push` computes as it goes. Whoever may leave stacks out calls `add`, which computes nothing,
+    and then `stack` or `skip` for each step that is ready.
+
+    Parameters
+    ----------
+    delay : int
+        Ticks by which stacks look less far ahead and further back.
+
+    Attributes
+    ----------
+    first : int
+        Ticks from a step to the first of the six frames that its stack sees: -2 without delay.
+
     Examples
     --------
     >>> import numpy as np
@@ -150,14 +166,18 @@ class FlowStream:
     [1]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, delay: int = 0) -> None:
+        self.first = STACK_FIRST_TICK - delay
+        self._last = FLOW_LOOK_AHEAD - delay
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames, as if the stream were new."""
-        self._last: GreyFrame | None = None
-        self._flows: dict[int, Flow] = {}  # by first tick; those that are not here are zero
+        self._newest: GreyFrame | None = None
+        # By first tick; those that are not here are zero. Two frames: not computed yet.
+        self._flows: dict[int, Flow | tuple[Grey, Grey]] = {}
         self._pending: dict[int, tuple[int, ...]] = {}  # step -> (H, W), its stack not yet given
+        self._n_ready = 0  # of those, the first so many
 
     def push(self, frame: GreyFrame) -> list[FlowStack]:
         """Return the stacks that `frame` completes, in the order of their steps.
@@ -177,28 +197,62 @@ class FlowStream:
         ValueError
             If the image is not grey uint8, or the tick is not later than the last one.
         """
+        return [self.stack(step) for step in self.add(frame)]
+
+    def add(self, frame: GreyFrame) -> list[int]:
+        """Take in a frame as `push` does; return the steps that have become ready."""
         _check(frame.image)
-        last = self._last
-        if last is not None:
-            if frame.tick <= last.tick:
+        newest = self._newest
+        if newest is not None:
+            if frame.tick <= newest.tick:
                 raise ValueError(
-                    f"frame of tick {frame.tick} came after that of tick {last.tick}; "
+                    f"frame of tick {frame.tick} came after that of tick {newest.tick}; "
                     "push frames in the order of time."
                 )
             # In a gap the frame before it stands still, and all its motion is in the last flow.
-            is_same_size = last.image.shape == frame.image.shape
-            if is_same_size and not np.array_equal(last.image, frame.image):
-                self._flows[frame.tick - 1] = farneback(last.image, frame.image)
-        self._last = frame
+            is_same_size = newest.image.shape == frame.image.shape
+            if is_same_size and not np.array_equal(newest.image, frame.image):
+                self._flows[frame.tick - 1] = (newest.image, frame.image)
+        self._newest = frame
         if frame.tick % TICKS_PER_STEP == 0:
             self._pending[frame.tick // TICKS_PER_STEP] = frame.image.shape
-        ready = self._give(
-            step for step in self._pending if TICKS_PER_STEP * step + _LAST_TICK <= frame.tick
-        )
-        # The oldest flow of a stack not yet complete is less than this many ticks back.
-        oldest = frame.tick - FLOWS_PER_STACK
-        self._flows = {tick: flow for tick, flow in self._flows.items() if tick > oldest}
+        ready = [
+            step
+            for step in list(self._pending)[self._n_ready :]
+            if TICKS_PER_STEP * step + self._last <= frame.tick
+        ]
+        self._n_ready += len(ready)
+        self._forget()
         return ready
+
+    def stack(self, step: int) -> FlowStack:
+        """Return the stack of a step that is ready, once; its flows are computed now.
+
+        Raises
+        ------
+        KeyError
+            If the step is not ready, or its stack was given or skipped.
+        """
+        size = self._take(step)
+        stack = np.zeros((FLOWS_PER_STACK, 2, *size), np.float32)
+        first = TICKS_PER_STEP * step + self.first
+        for place in range(FLOWS_PER_STACK):
+            flow = self._flow(first + place)
+            if flow is not None and flow.shape[1:] == size:
+                stack[place] = flow
+        self._forget()
+        return FlowStack(step, stack.reshape(N_CHANNELS, *size))
+
+    def skip(self, step: int) -> None:
+        """Leave out the stack of a step that is ready: what only it needs is never computed."""
+        self._take(step)
+        self._forget()
+
+    def finish(self) -> list[int]:
+        """Return the steps that become ready because no frame follows the last one."""
+        rest = list(self._pending)[self._n_ready :]
+        self._n_ready = len(self._pending)
+        return rest
 
     def flush(self) -> list[FlowStack]:
         """Return the stacks that are left at the end of the video, and start afresh.
@@ -208,21 +262,32 @@ class FlowStream:
         stacks : list of FlowStack
             With the last frame repeated: zero flow after it.
         """
-        rest = self._give(self._pending)
+        self.finish()
+        rest = [self.stack(step) for step in list(self._pending)]
         self.reset()
         return rest
 
-    def _give(self, steps: Iterable[int]) -> list[FlowStack]:
-        return [FlowStack(step, self._stack(step, self._pending.pop(step))) for step in list(steps)]
+    def _take(self, step: int) -> tuple[int, ...]:
+        if step not in list(self._pending)[: self._n_ready]:
+            raise KeyError(f"the stack of step {step} is not ready, or was given already")
+        self._n_ready -= 1
+        return self._pending.pop(step)
 
-    def _stack(self, step: int, size: tuple[int, ...]) -> Stack:
-        stack = np.zeros((FLOWS_PER_STACK, 2, *size), np.float32)
-        first = TICKS_PER_STEP * step + STACK_FIRST_TICK
-        for place in range(FLOWS_PER_STACK):
-            flow = self._flows.get(first + place)
-            if flow is not None and flow.shape[1:] == size:
-                stack[place] = flow
-        return stack.reshape(N_CHANNELS, *size)
+    def _flow(self, tick: int) -> Flow | None:
+        found = self._flows.get(tick)
+        if isinstance(found, tuple):
+            found = self._flows[tick] = farneback(*found)
+        return found
+
+    def _forget(self) -> None:
+        """Let go of the flows that no stack will need."""
+        if self._newest is None:
+            return
+        # A stack of which nothing is here yet begins less than this many ticks back.
+        oldest = self._newest.tick + 1 - FLOWS_PER_STACK
+        if self._pending:
+            oldest = min(oldest, TICKS_PER_STEP * min(self._pending) + self.first)
+        self._flows = {tick: flow for tick, flow in self._flows.items() if tick >= oldest}
 
 
 def _check(image: Grey) -> None:

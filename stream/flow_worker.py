@@ -1,6 +1,7 @@
 """The flow process: grey frames of every source in, flow stacks out."""
 
 from .flow import FlowStack, FlowStream
+from .inputs import stack_message
 from .media import GreyFrame
 from .messages import Message, send
 from .sockets import pull, push
@@ -15,7 +16,7 @@ def flow(worker: Worker, run: str) -> None:
 
     def forward(message: Message, ready: list[FlowStack]) -> None:
         for stack in ready:
-            send(stacks, Message("stack", message.source, stack.step, message.data, (stack.stack,)))
+            send(stacks, stack_message(message.source, stack, message.data))
 
     for message in worker.messages(frames):
         if message.kind == "open":

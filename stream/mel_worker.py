@@ -1,6 +1,7 @@
 """The mel process: sound of every source in, the windows that the sound model wants out."""
 
 from ..engines.engine import FrontEnd
+from .inputs import window_message
 from .media import AudioChunk
 from .messages import Message, send
 from .sockets import pull, push
@@ -16,8 +17,7 @@ def mel(worker: Worker, run: str, front_end: FrontEnd) -> None:
 
     def forward(message: Message, ready: list[SoundWindow]) -> None:
         for window in ready:
-            data = {**message.data, "output": window.output, "missing": window.missing}
-            send(windows, Message("window", message.source, window.step, data, (window.window,)))
+            send(windows, window_message(message.source, window, message.data))
 
     for message in worker.messages(chunks):
         if message.kind == "open":

@@ -116,6 +116,15 @@ def send(socket: "zmq.Socket[bytes]", message: Message) -> None:
     socket.send_multipart(pack(message), copy=False)
 
 
+def try_send(socket: "zmq.Socket[bytes]", message: Message) -> bool:
+    """Send a message if the receiver's queue has room; return whether it had."""
+    try:
+        socket.send_multipart(pack(message), zmq.DONTWAIT, copy=False)
+    except zmq.Again:
+        return False
+    return True
+
+
 def receive(socket: "zmq.Socket[bytes]") -> Message:
     """Receive one message; raises `MessageError` for anything that is not one."""
     frames = socket.recv_multipart(copy=False)

@@ -157,7 +157,8 @@ class SoundPlacer:
         yield from self._cutter.flush()
 
     def fill(self, until: int) -> Iterator[AudioChunk]:
-        """Yield missing chunks up to a sample, after `flush`."""
+        """Yield missing chunks up to a sample, after `flush`; sound from before it is left out."""
+        self._due = None
         yield from self._cutter.add_missing(until)
         yield from self._cutter.flush()
 

@@ -39,6 +39,7 @@ class TickSampler(Generic[FrameT]):
     def __init__(self) -> None:
         self._tick = 0
         self._held: FrameT | None = None
+        self._is_interrupted = False
         self.end = 0.0
 
     def push(self, time: float, length: float, frame: FrameT) -> Iterator[tuple[int, FrameT]]:
@@ -55,7 +56,7 @@ class TickSampler(Generic[FrameT]):
         tick : int
         frame : FrameT
         """
-        if self._held is None and time <= STEP + TOLERANCE:
+        if self._held is None and not self._is_interrupted and time <= STEP + TOLERANCE:
             self._held = frame
         self.end = max(self.end, time)  # the one before has lasted until now
         while tick_time(self._tick) + TOLERANCE < time:
@@ -64,8 +65,17 @@ class TickSampler(Generic[FrameT]):
                 self._tick += 1
             else:
                 self._tick = max(0, math.ceil((time - TOLERANCE) / TICK))
-        self._held = frame
+        self._held, self._is_interrupted = frame, False
         self.end = time + length
+
+    def interrupt(self) -> Iterator[tuple[int, FrameT]]:
+        """Yield the ticks that the last frame itself lasts; until the next one there are none."""
+        if self._held is None:
+            return
+        while tick_time(self._tick) + TOLERANCE < self.end:
+            yield self._tick, self._held
+            self._tick += 1
+        self._held, self._is_interrupted = None, True
 
     def flush(self) -> Iterator[tuple[int, FrameT]]:
         """Yield the ticks of the last frame."""

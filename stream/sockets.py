@@ -14,6 +14,7 @@ from pathlib import Path
 import zmq
 
 QUEUE = 8  # messages a data socket holds on either side; more only adds delay and memory
+LIVE_QUEUE = 32  # of a live run: 4 s of ticks, so that a process may be replaced meanwhile
 
 
 def new_run() -> str:
@@ -42,10 +43,12 @@ def endpoint(run: str, name: str) -> str:
     return f"ipc://{run}-{name}" if run.startswith("@") else f"ipc://{run}/{name}"
 
 
-def pull(context: "zmq.Context[zmq.Socket[bytes]]", run: str, name: str) -> "zmq.Socket[bytes]":
+def pull(
+    context: "zmq.Context[zmq.Socket[bytes]]", run: str, name: str, *, queue: int = QUEUE
+) -> "zmq.Socket[bytes]":
     """Return a bound PULL socket that takes messages of this user's processes only."""
     socket = context.socket(zmq.PULL)
-    socket.set_hwm(QUEUE)
+    socket.set_hwm(queue)
     socket.setsockopt(zmq.LINGER, 0)
     if sys.platform == "linux":
         socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
@@ -58,11 +61,16 @@ def pull(context: "zmq.Context[zmq.Socket[bytes]]", run: str, name: str) -> "zmq
 
 
 def push(
-    context: "zmq.Context[zmq.Socket[bytes]]", run: str, name: str, *, linger_ms: int = 0
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    run: str,
+    name: str,
+    *,
+    queue: int = QUEUE,
+    linger_ms: int = 0,
 ) -> "zmq.Socket[bytes]":
     """Return a connected PUSH socket; on closing it waits `linger_ms` (-1: for ever) to deliver."""
     socket = context.socket(zmq.PUSH)
-    socket.set_hwm(QUEUE)
+    socket.set_hwm(queue)
     socket.setsockopt(zmq.LINGER, linger_ms)
     socket.connect(endpoint(run, name))
     return socket

@@ -69,6 +69,9 @@ class FileSource:
     ...         print(type(item).__name__)
     """
 
+    _fatal: tuple[type[Exception], ...] = ()  # errors that are no damage but the end
+    _sound_delay = 0.0  # s, added to the times of the sound
+
     def __init__(
         self,
         path: str | Path,
@@ -82,14 +85,16 @@ class FileSource:
         self._shown = shown_path(self._path)
         self.notes: list[str] = []
         self._is_used = False
-        self._container = open_container(self._path)
+        self._container = self._open()
         try:
             video, audio = video_stream(self._container), audio_stream(self._container)
             streams = [stream for stream in (video, audio) if stream is not None]
             if not streams:
                 raise SourceError(f"{self._shown}: has neither picture nor sound in it.")
-            self._reader = PacketReader(self._path, self._container, streams)
-            self._sound = FrameReader[AudioFrame](self._reader, audio, _sound_length, 1)
+            self._reader = PacketReader(
+                self._path, self._container, streams, reopen=self._open, fatal=self._fatal
+            )
+            self._sound = FrameReader[AudioFrame](self._reader, audio, sound_length, 1)
             self._pictures = FrameReader[VideoFrame](
                 self._reader, video, picture_length(video), threads
             )
@@ -112,6 +117,9 @@ class FileSource:
             self.close()
             raise
 
+    def _open(self) -> InputContainer:
+        return open_container(self._path)
+
     def _describe(self, name: str, video: VideoStream | None) -> SourceInfo:
         upright, sound = self._upright, self._sound.first
         duration = self._container.duration
@@ -121,7 +129,7 @@ class FileSource:
             has_audio=sound is not None,
             width=upright.width if upright else 0,
             height=upright.height if upright else 0,
-            video_rate=_video_rate(video) if upright else 0.0,
+            video_rate=video_rate(video) if upright else 0.0,
             # The first frame knows better than the header (HE-AAC doubles the rate).
             sample_rate=sound.frame.sample_rate if sound else 0,
             channels=sound.frame.layout.nb_channels if sound else 0,
@@ -214,7 +222,7 @@ class FileSource:
     def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
         for timed in self._sound.frames():
             try:
-                yield from placer.push(timed.time - self.origin, timed.frame)
+                yield from placer.push(timed.time - self.origin + self._sound_delay, timed.frame)
             except av.FFmpegError as error:
                 raise SourceError(
                     f"{self._shown}: sound of {timed.frame.layout.name} cannot be mixed to one "
@@ -269,7 +277,8 @@ def _codec(stream: VideoStream | AudioStream) -> str:
     return stream.codec_context.name if stream.codec_context is not None else "unknown codec"
 
 
-def _video_rate(stream: VideoStream | None) -> float:
+def video_rate(stream: VideoStream | None) -> float:
+    """Return the nominal frames per second of a video; 0 where nothing usable is said."""
     if stream is None:
         return 0.0
     rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
@@ -278,11 +287,12 @@ def _video_rate(stream: VideoStream | None) -> float:
 
 def picture_length(stream: VideoStream | None) -> Callable[[VideoFrame], float]:
     """Return what says how long a frame of a video lasts, in seconds."""
-    nominal = min(1 / (_video_rate(stream) or DEFAULT_RATE), MAX_NOMINAL_LENGTH)
+    nominal = min(1 / (video_rate(stream) or DEFAULT_RATE), MAX_NOMINAL_LENGTH)
     unit = float(stream.time_base or 0) if stream is not None else 0.0
     return lambda frame: min(max(nominal, (frame.duration or 0) * unit), MAX_LEAP)
 
 
-def _sound_length(frame: AudioFrame) -> float:
+def sound_length(frame: AudioFrame) -> float:
+    """Return how long a frame of sound lasts, in seconds; 0 if that cannot be."""
     is_sane = MIN_SAMPLE_RATE <= frame.sample_rate <= MAX_SAMPLE_RATE
     return frame.samples / frame.sample_rate if is_sane else 0.0

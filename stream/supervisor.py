@@ -16,6 +16,7 @@ from typing import Any
 from . import worker
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+KILL_WAIT = 0.2  # seconds for SIGKILL to do its work
 ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 }  # more threads in a worker steal cores from the other workers and gain nothing
@@ -38,9 +39,10 @@ class Supervisor:
         self.run = run
         self._spawn = multiprocessing.get_context("spawn")
         self._processes: dict[str, BaseProcess] = {}
+        self._leaving: list[tuple[float, BaseProcess]] = []  # deadline, asked to end
 
-    def start(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        """Start a worker process; `target(worker, run, *args)` is what it does."""
+    def start(self, name: str, target: Callable[..., None], *args: Any) -> int:
+        """Start a worker process that does `target(worker, run, *args)`; return its process id."""
         process = self._spawn.Process(
             target=worker.main,
             args=(target, self.run, name, os.getpid(), *args),
@@ -50,6 +52,7 @@ class Supervisor:
         with _environment(ONE_THREAD), _no_interrupt():
             process.start()
         self._processes[name] = process
+        return process.pid or 0
 
     def exit_code(self, name: str) -> int | None:
         """Return the exit code of a worker, None while it runs."""
@@ -77,8 +80,38 @@ class Supervisor:
         process.terminate()
         self._end({name: process}, GRACE)
 
+    def kill(self, name: str) -> None:
+        """End a worker that hangs or has ended, at once; a stopped one too."""
+        process = self._processes.pop(name)
+        process.kill()
+        self._leaving.append((time.monotonic(), process))
+        self.sweep()
+
+    def dismiss(self, name: str) -> None:
+        """Ask a worker to end and return at once; `sweep` sees to it that it does."""
+        process = self._processes.pop(name)
+        process.terminate()
+        self._leaving.append((time.monotonic() + GRACE, process))
+
+    def sweep(self) -> None:
+        """Clear away workers that were dismissed; kill those that had their time."""
+        staying = []
+        for deadline, process in self._leaving:
+            if process.is_alive() and time.monotonic() >= deadline:
+                process.kill()
+                process.join(KILL_WAIT)  # it may sit in a device driver: never without a deadline
+            if process.is_alive():
+                staying.append((deadline, process))
+            else:
+                process.join()
+                process.close()
+        self._leaving = staying
+
     def stop(self) -> None:
         """Stop every worker, politely at first; returns when none is left."""
+        for _, process in self._leaving:
+            self._processes[f"leaving-{process.pid}"] = process
+        self._leaving = []
         try:
             for process in self._processes.values():
                 process.terminate()
@@ -96,8 +129,9 @@ class Supervisor:
         for process in processes.values():
             if process.is_alive():
                 process.kill()
-            process.join()
-            process.close()
+            process.join(KILL_WAIT)
+            if not process.is_alive():
+                process.close()
 
 
 @contextmanager

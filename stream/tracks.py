@@ -3,16 +3,20 @@
 Two thresholds (hysteresis), a shortest duration and a longest gap, per label and per player: two
 players of one instrument are two tracks. One `Tracker` serves one source; its state depends on
 what it was given only, so a stream and a file give the same events.
+
+Gaps are measured on the time line: steps that never came (a hole) make a gap longer as silence
+does, but an event that ends by a hole does not say that silence was heard.
 """
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from ..engines.settings import Decoding
 from .detections import Region
-from .events import Box, Detection
+from .events import Box, Detection, Event
 from .timeline import STEP, step_time
 
 EndReason = Literal["silence", "end_of_stream", "timeout", "source_lost", "shutdown"]
@@ -32,6 +36,23 @@ class Track:
     detection: Detection
     id: str | None = None  # set by the publisher once it is reported
     reported: bool = False
+
+    @classmethod
+    def of_event(cls, event: Event, number: int) -> Self:
+        """Return the track that an open event was the last report of.
+
+        Parameters
+        ----------
+        event : Event
+            Of type `new` or `update`.
+        number : int
+            Given to the track.
+        """
+        first = math.floor(event.start_time / STEP + 0.5 + 1e-6)
+        detection = Detection(**{name: getattr(event, name) for name in Detection.model_fields})
+        return cls(
+            event.label, number, first, event.step, event.top_score, detection, event.id, True
+        )
 
     @property
     def start_time(self) -> float:
@@ -79,9 +100,25 @@ class Tracker:
     _tracks: list[Track] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def update(self, step: int, seen: list[tuple[Region, Detection]]) -> list[Change]:
-        """Return what changed by the regions of `step`; steps must come in increasing order."""
-        changes = self._expire(step, seen)
+    def resume(self, events: Iterable[Event]) -> None:
+        """Go on with open events that another tracker of the source has reported."""
+        for event in events:
+            self._tracks.append(Track.of_event(event, next(self._numbers)))
+
+    def update(
+        self, step: int, seen: list[tuple[Region, Detection]], hole: EndReason = "timeout"
+    ) -> list[Change]:
+        """Return what changed by the regions of a step.
+
+        Parameters
+        ----------
+        step : int
+            After all earlier ones; steps that nothing is known of may be left out.
+        seen : list of (Region, Detection)
+        hole : EndReason
+            Why steps were left out: the reason of events that this has ended.
+        """
+        changes = self._expire(step, seen, hole)
         free = [track for track in self._tracks]
         for region, detection in seen:
             track = _nearest(region, [t for t in free if t.label == region.label])
@@ -122,19 +159,31 @@ class Tracker:
         track.reported = True
         return Change("new", track, step, detection)
 
-    def _expire(self, step: int, seen: list[tuple[Region, Detection]]) -> list[Change]:
-        """End the tracks whose gap has grown too long (a gap ends at a step that is positive)."""
+    def _expire(
+        self, step: int, seen: list[tuple[Region, Detection]], hole: EndReason
+    ) -> list[Change]:
+        """End the tracks whose gap has grown too long (a gap ends at a step that is positive).
+
+        A gap that is too long before this step counts is a hole: each step of silence that was
+        heard is seen here when it makes the gap too long, and ends the track then.
+        """
         changes = []
         for track in list(self._tracks):
-            gap = (step - track.last - 1) * STEP
+            n_before = step - track.last - 1
             matched = _nearest_region(track, [region for region, _ in seen])
-            if gap > self.decoding.gap_merge or (
-                not matched and gap + STEP > self.decoding.gap_merge
-            ):
-                self._tracks.remove(track)
-                if track.reported:
-                    changes.append(self._end(track, step, "silence"))
+            if self._is_too_long(n_before):
+                reason = hole
+            elif not matched and self._is_too_long(n_before + 1):
+                reason = "silence"
+            else:
+                continue
+            self._tracks.remove(track)
+            if track.reported:
+                changes.append(self._end(track, step, reason))
         return changes
+
+    def _is_too_long(self, n_steps: int) -> bool:
+        return step_time(n_steps) > self.decoding.gap_merge + 1e-9
 
     def _end(self, track: Track, step: int, reason: EndReason, until: float = math.inf) -> Change:
         return Change("end", track, step, track.detection, min(track.end_time, until), reason)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..engines.engine import Engine, FrontEnd, Models
 from ..engines.settings import MODALITIES, ModalityName
+from .config import Latency
 from .detector import Detector, StepResult
-from .flow import FlowStream
+from .latency import flow_stream, sound_windows
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture
 from .sources import FileSource
-from .windows import window_stream
 
 SOURCE = 1
 
@@ -22,6 +22,8 @@ def steps_of(
     path: str | Path,
     models: Models,
     engines: dict[ModalityName, Engine] | None = None,
+    *,
+    latency: Latency = "normal",
 ) -> Iterator[StepResult]:
     """Yield what every step of a file gives.
 
@@ -31,6 +33,8 @@ def steps_of(
     models : Models
     engines : dict, optional
         The engines of `models`, if they are loaded already.
+    latency : {"normal", "low"}
+        `low` uses nothing that comes after a step, as a live run with low latency does.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def steps_of(
         path, picture_side=picture.picture_side, picture_multiple=picture.picture_multiple
     ) as source:
         detector.open(SOURCE, source.info)
-        feed = _Feed(detector, models.headers["sound"].front_end or "paper")
+        feed = _Feed(detector, models.headers["sound"].front_end or "paper", latency)
         for item in source:
             feed.put(item)
             yield from detector.results(SOURCE)
@@ -59,10 +63,10 @@ def steps_of(
 class _Feed:
     """Bring the items of a source to the detector, through flow and mel."""
 
-    def __init__(self, detector: Detector, front_end: FrontEnd) -> None:
+    def __init__(self, detector: Detector, front_end: FrontEnd, latency: Latency) -> None:
         self._aligner = detector.sources[SOURCE].aligner
-        self._flow = FlowStream()
-        self._windows = window_stream(front_end)
+        self._flow = flow_stream(latency)
+        self._windows = sound_windows(front_end, latency)
 
     def put(self, item: MediaItem) -> None:
         if isinstance(item, Picture):

@@ -7,27 +7,23 @@ Jeng 2018) and `YamnetWindows` (patches for YAMNet and its like); `window_stream
 
 from collections import deque
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..engines.engine import FrontEnd
 from .media import AudioChunk, Waveform
 from .mel import LOOK_AHEAD, N_BANDS, LogMel, MelStream, checked_waveform
-from .timeline import COLUMNS_PER_STEP, HOP_LENGTH, SAMPLE_RATE, STEP_SAMPLES
+from .patches import PATCH_SAMPLES, yamnet_patch
+from .timeline import COLUMNS_PER_STEP, HOP_LENGTH, STEP_SAMPLES
 
 # Two 5-tap convolutions and two 4-fold pools with padding 2: output j of the paper's network sees
 # columns 16 j - 20 ... 16 j + 15. Two steps back are enough for all that lies to the left.
 STEPS_BACK = 2
-
-PATCH_COLUMNS, PATCH_BANDS = 96, 64
-PATCH_WIN_LENGTH, PATCH_HOP_LENGTH, PATCH_N_FFT = 400, 160, 512  # samples: 25 ms, 10 ms
-PATCH_SAMPLES = (PATCH_COLUMNS - 1) * PATCH_HOP_LENGTH + PATCH_WIN_LENGTH  # 15600: 0.975 s
-PATCH_FMIN, PATCH_FMAX = 125.0, 7500.0  # Hz
-PATCH_FLOOR = 0.001  # log(magnitude + floor)
+COLUMNS_BACK = 20
+PAPER_LOOK_BACK = COLUMNS_BACK * HOP_LENGTH + LOOK_AHEAD  # samples
+PAPER_LOOK_AHEAD = (COLUMNS_PER_STEP - 1) * HOP_LENGTH + LOOK_AHEAD
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,33 @@ def window_stream(front_end: FrontEnd | None) -> WindowStream:
         return PaperWindows()
     if front_end == "yamnet":
         return YamnetWindows()
-    raise ValueError(f'front_end is {front_end!r}; a sound model has "paper" or "yamnet".')
+    raise ValueError(_unknown(front_end))
+
+
+def sound_reach(front_end: FrontEnd | None) -> tuple[int, int]:
+    """Return how many samples before and after the time of its step matter for a step's score.
+
+    A window may begin earlier, and still be the same to the network.
+
+    Raises
+    ------
+    ValueError
+        If there is no such front end.
+
+    Examples
+    --------
+    >>> sound_reach("paper"), sound_reach("yamnet")
+    ((14336, 11776), (7800, 7800))
+    """
+    if front_end == "paper":
+        return PAPER_LOOK_BACK, PAPER_LOOK_AHEAD
+    if front_end == "yamnet":
+        return PATCH_SAMPLES // 2, PATCH_SAMPLES // 2
+    raise ValueError(_unknown(front_end))
+
+
+def _unknown(front_end: FrontEnd | None) -> str:
+    return f'front_end is {front_end!r}; a sound model has "paper" or "yamnet".'
 
 
 class PaperWindows:
@@ -287,62 +309,6 @@ class YamnetWindows:
         self._buffer = self._buffer[STEP_SAMPLES:]
         self._step += 1
         return SoundWindow(step, patch, 0, self._cover.is_missing(step))
-
-
-def yamnet_patch(waveform: Waveform) -> NDArray[np.float32]:
-    """Return the log-mel patch of 0.975 s of sound, as YAMNet wants it.
-
-    Parameters
-    ----------
-    waveform : float32, shape (15600,)
-        Mono, in [-1, 1], at 16 kHz.
-
-    Returns
-    -------
-    patch : float32, shape (96, 64)
-        Column by band: ln(0.001 + magnitude through the mel filters).
-
-    Raises
-    ------
-    ValueError
-        If `waveform` has another shape.
-
-    Notes
-    -----
-    Hann windows of 25 ms every 10 ms, 64 bands from 125 Hz to 7500 Hz on the HTK mel scale.
-    Patches of neighbouring steps overlap but share no column: 8192 samples are not a multiple of
-    160. Source: the public YAMNet code (TensorFlow models, research/audioset/yamnet).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> yamnet_patch(np.zeros(15_600, np.float32)).shape
-    (96, 64)
-    """
-    if waveform.shape != (PATCH_SAMPLES,):
-        raise ValueError(f"waveform has shape {waveform.shape}; give {PATCH_SAMPLES} samples.")
-    frames = sliding_window_view(waveform, PATCH_WIN_LENGTH)[::PATCH_HOP_LENGTH]  # (96, 400)
-    window, filters = _patch_constants()
-    magnitude = np.abs(np.fft.rfft(frames * window, PATCH_N_FFT))  # (96, 257)
-    patch: NDArray[np.float32] = np.log(magnitude @ filters + PATCH_FLOOR).astype(np.float32)
-    return patch
-
-
-@cache
-def _patch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(PATCH_WIN_LENGTH) / PATCH_WIN_LENGTH)
-    bins = _hz_to_htk(np.arange(1 + PATCH_N_FFT // 2) * (SAMPLE_RATE / PATCH_N_FFT))
-    lowest, highest = _hz_to_htk(np.array([PATCH_FMIN, PATCH_FMAX]))
-    edges = np.linspace(lowest, highest, PATCH_BANDS + 2)
-    # Triangles over mel, not over Hz; the bin at 0 Hz lies below them all.
-    rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
-    return window, np.maximum(0.0, np.minimum(rising, falling))  # (400,), (257, 64)
-
-
-def _hz_to_htk(hz: NDArray[np.floating]) -> NDArray[np.float64]:
-    mel: NDArray[np.float64] = 1127.0 * np.log1p(hz / 700.0)
-    return mel
 
 
 class _Cover:

@@ -3,7 +3,8 @@
 A worker is a function `target(worker, run, ...)` in a module of its own (never in `__main__`: a
 spawned process could not find it). It reports to the supervisor through the control socket:
 
-* `alive` with its count of handled messages, once a second at most: progress, not just a pid;
+* `alive` with its count of handled messages, once a second at most: progress, not just a pid. In a
+  live run also while idle (`Worker.beat`), with what it has counted and the memory it takes;
 * `failed` with one line, when it ends by an error.
 """
 
@@ -14,16 +15,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import zmq
 
-from .messages import Message, MessageError, receive, send
+from .measure import Measures
+from .messages import Message, MessageError, receive, send, try_send
 from .sockets import push
 
 POLL_MS = 200  # how long a worker waits for a message before it looks around
 ALIVE_INTERVAL = 1.0  # seconds between reports of progress
+BEAT_INTERVAL = 0.4  # seconds between the reports of a live worker
+PATIENCE = 1.5  # seconds without a report after which a live worker counts as hung
 CONTROL_LINGER_MS = 500
 
 logger = logging.getLogger(__name__)
@@ -40,6 +45,11 @@ class Worker:
         Name in reports.
     parent : int
         Process id of the supervisor; when it is gone, the worker ends.
+
+    Attributes
+    ----------
+    measures : Measures
+        What a live worker counts; `beat` reports it.
     """
 
     def __init__(self, run: str, name: str, parent: int) -> None:
@@ -47,8 +57,10 @@ class Worker:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._parent = parent
         self._control = push(self.context, run, "control", linger_ms=CONTROL_LINGER_MS)
+        self.measures = Measures()
         self._handled = 0
         self._reported = 0.0
+        self._beaten = 0.0
 
     def tell(self, kind: str, source: int = 0, **data: Any) -> None:
         """Send a report to the supervisor."""
@@ -61,6 +73,36 @@ class Worker:
         if now - self._reported >= ALIVE_INTERVAL:
             self._reported = now
             self.tell("alive", n=self._handled)
+
+    def beat(self, *, n: int = 0, patience: float | None = None, **data: Any) -> None:
+        """Report, in a live run, that the main loop goes round; call it often, never in a thread.
+
+        Parameters
+        ----------
+        n : int
+            Messages handled since the last call.
+        patience : float, optional
+            Seconds for which no report should be missed: something that may take long follows.
+            It is reported at once.
+        data
+            Further fields of the report.
+        """
+        self._handled += n
+        now = time.monotonic()
+        if patience is None and now - self._beaten < BEAT_INTERVAL:
+            return
+        self._beaten = now
+        self.check_parent()
+        report = {
+            "worker": self.name,
+            "pid": os.getpid(),
+            "n": self._handled,
+            "rss_mb": rss_mb(),
+            "patience": PATIENCE if patience is None else patience,
+            "measures": self.measures.to_json(),
+            **data,
+        }
+        try_send(self._control, Message("alive", data=report))  # the next one says it all again
 
     def check_parent(self) -> None:
         """End this process if the supervisor is gone."""
@@ -113,6 +155,18 @@ def main(target: Callable[..., None], run: str, name: str, parent: int, *args: A
         sys.exit(1)
     finally:
         worker.close()
+
+
+def rss_mb() -> float:
+    """Return the memory that this process takes, in MB; its peak where there is no /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        import resource  # not everywhere
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 def _told(name: str, error: Exception) -> str:

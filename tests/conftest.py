@@ -32,16 +32,34 @@ def shared() -> Path:
     return folder
 
 
+def _module(name: str) -> ModuleType:
+    """Return a module of this folder (test files do not import each other)."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"tests/{name}.py is gone; restore it.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def media() -> ModuleType:
     """Return tests/media.py, which makes test media (test files do not import each other)."""
-    spec = importlib.util.spec_from_file_location("media", Path(__file__).with_name("media.py"))
-    if spec is None or spec.loader is None:
-        raise ImportError("tests/media.py is gone; restore it.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["media"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return _module("media")
+
+
+@pytest.fixture(scope="session")
+def feed() -> ModuleType:
+    """Return tests/feed.py, which makes the messages of live readers."""
+    return _module("feed")
+
+
+@pytest.fixture(scope="session")
+def live() -> ModuleType:
+    """Return tests/live.py, which runs a real `playspot run`."""
+    return _module("live")
 
 
 @pytest.fixture(scope="session")

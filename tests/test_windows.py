@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from playspot.stream.media import AudioChunk, Waveform
 from playspot.stream.mel import log_mel
+from playspot.stream.patches import yamnet_patch
 from playspot.stream.timeline import COLUMNS_PER_STEP, HOP_LENGTH, SAMPLE_RATE, STEP_SAMPLES
 from playspot.stream.windows import (
     PaperWindows,
@@ -21,7 +22,6 @@ from playspot.stream.windows import (
     WindowStream,
     YamnetWindows,
     window_stream,
-    yamnet_patch,
 )
 
 ROUNDING = 1e-5  # of float32, summed in another order

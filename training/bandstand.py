@@ -241,8 +241,7 @@ def write_video(
         audio.bit_rate = 64_000
         at = 0
         for k, picture in enumerate(frames):
-            planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-            frame = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
+            frame = video_frame(picture)
             frame.pts = k
             frame.time_base = 1 / rate
             container.mux(video.encode(frame))
@@ -252,6 +251,12 @@ def write_video(
             at = _mux_audio(container, audio, waveform, at)
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
+
+
+def video_frame(picture: Picture) -> av.VideoFrame:
+    """Return a picture, uint8 RGB (H, W, 3), in the colours of a video; both sides even."""
+    planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    return av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
 
 
 def _mux_audio(

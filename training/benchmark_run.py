@@ -15,11 +15,12 @@ import numpy as np
 
 from ..engines.engine import Models
 from ..stream import reader
-from ..stream.media import AudioChunk, GreyFrame, MediaItem, Picture
+from ..stream.media import MediaItem
+from ..stream.paced import paced
 from ..stream.pipeline import Pipeline
 from ..stream.sources import FileSource
 from ..stream.supervisor import Supervisor
-from ..stream.timeline import SAMPLE_RATE, STEP, step_time, tick_time
+from ..stream.timeline import STEP, step_time
 from ..stream.worker import Worker
 
 SAMPLE_STEPS = 4  # steps between two looks at the processes
@@ -165,22 +166,7 @@ class PacedSource(FileSource):
 
     def __iter__(self) -> Iterator[MediaItem]:
         """Yield the items; sound comes when its last sample has been heard."""
-        began = time.monotonic()
-        for item in super().__iter__():
-            wait = began + _time_of(item) - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
-            yield item
-
-
-def _time_of(item: MediaItem) -> float:
-    if isinstance(item, Picture):
-        return step_time(item.step)
-    if isinstance(item, GreyFrame):
-        return tick_time(item.tick)
-    if isinstance(item, AudioChunk):
-        return (item.start + len(item.waveform)) / SAMPLE_RATE
-    return item.duration
+        return filter(None, paced(super().__iter__(), time.monotonic()))
 
 
 def read_paced(worker: Worker, run: str, *args: Any) -> None:
@@ -192,9 +178,9 @@ def read_paced(worker: Worker, run: str, *args: Any) -> None:
 class PacedSupervisor(Supervisor):
     """A supervisor whose readers deliver in real time."""
 
-    def start(self, name: str, target: Callable[..., None], *args: Any) -> None:
-        """Start a worker process."""
-        super().start(name, read_paced if target is reader.read else target, *args)
+    def start(self, name: str, target: Callable[..., None], *args: Any) -> int:
+        """Start a worker process; return its process id."""
+        return super().start(name, read_paced if target is reader.read else target, *args)
 
 
 class PacedPipeline(Pipeline):

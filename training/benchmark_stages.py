@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from ..engines.engine import Engine, Header, Models, Scores
 from ..engines.settings import ModalityName
-from ..stream.detector import Detector, StepInput
+from ..stream.detector import Detector
 from ..stream.flow import FlowStack, FlowStream, Stack, farneback
 from ..stream.media import AudioChunk, Grey, GreyFrame, MediaItem, Picture, SourceInfo
 from ..stream.mel import log_mel
+from ..stream.scoring import StepInput
 from ..stream.sources import FileSource
 from ..stream.timeline import (
     COLUMNS_PER_STEP,

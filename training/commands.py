@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from ..stream.config import Latency
 from .jobs import TrainJob, record, run_evaluation, run_training
 from .progress import counting
 from .report import plain, print_report
@@ -184,6 +185,9 @@ def evaluate(
     is_recorded: Annotated[
         bool, typer.Option("--record", help="Write the figures into the headers of --models.")
     ] = False,
+    latency: Annotated[
+        Latency, typer.Option(help="`low`: what the models say with the past alone.")
+    ] = "normal",
 ) -> None:
     """Measure when, where and which on clips with ground truth, by the paper's metrics.
 
@@ -194,7 +198,9 @@ def evaluate(
             raise typer.BadParameter(f"--split {split}: one of {', '.join(SPLITS)}")
         if is_recorded and models is None:
             raise typer.BadParameter("--record needs --models, a folder of your own models")
-        report = run_evaluation(folder, models, split, cache, processes)
+        if is_recorded and latency != "normal":
+            raise typer.BadParameter("--record is for figures of --latency normal")
+        report = run_evaluation(folder, models, split, cache, processes, latency)
         if is_recorded and models is not None:
             record(report, models)
         if as_json:

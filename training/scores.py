@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.engine import Engine, ModelError
+from ..stream.config import Latency
 from ..stream.fusion import Geometry
 from .cache import CachedClip
 
@@ -63,7 +64,9 @@ def cached_inputs(clip: CachedClip) -> Inputs:
     return Inputs(clip.pictures, stacks, clip.log_mel, None, clip.n_steps)
 
 
-def read_inputs(path: Path, engines: dict[str, Engine]) -> Inputs:
+def read_inputs(
+    path: Path, engines: dict[str, Engine], latency: Latency = "normal"
+) -> Inputs:
     """Return the inputs of a clip as these engines ask for them, decoded now.
 
     Raises
@@ -75,7 +78,7 @@ def read_inputs(path: Path, engines: dict[str, Engine]) -> Inputs:
 
     side = engines["object"].header.picture_side if "object" in engines else 256
     front_end = engines["sound"].header.front_end if "sound" in engines else None
-    found = features(path, picture_side=side, front_end=front_end or "paper")
+    found = features(path, picture_side=side, front_end=front_end or "paper", latency=latency)
     return Inputs(
         found.pictures,
         found.stacks,

@@ -1,0 +1,44 @@
+"""Why a source fails, as types: what may heal is tried again, what will not is said and left."""
+
+from typing import Final, Literal, get_args
+
+from .demux import SourceError
+
+FailureKind = Literal[
+    "refused",  # nobody listens there
+    "unreachable",  # no route, no network
+    "dns",  # the host's name is unknown
+    "timeout",  # it does not answer, or stopped to
+    "lost",  # the connection broke
+    "ended",  # the other side ended the stream
+    "auth",  # wrong or no password
+    "not_found",  # 404, no such file or stream
+    "forbidden",  # the server refuses (403, 4xx), permissions
+    "unplugged",  # a device that is gone
+    "busy",  # a device that somebody else uses
+    "unsupported",  # no such protocol, or codec, here
+    "damaged",  # nothing of it can be decoded
+    "crashed",  # the reader process ended
+]
+KINDS: Final[tuple[str, ...]] = get_args(FailureKind)
+WILL_NOT_HEAL: Final = frozenset({"auth", "unsupported"})
+
+
+class SourceFailure(SourceError):
+    """A source that broke off or could not be opened; the message is one line for the user.
+
+    Parameters
+    ----------
+    kind : FailureKind
+    message : str
+        Without credentials: use `locator.redacted`.
+    """
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind: FailureKind = kind
+
+    @property
+    def may_heal(self) -> bool:
+        """Whether it is worth trying again without a change by the user."""
+        return self.kind not in WILL_NOT_HEAL

@@ -1,0 +1,241 @@
+"""A live run: what `playspot run` starts, watches and stops.
+
+Flow, mel, detector and publisher serve all sources; each source has a reader. The supervisor's loop
+never waits for a worker: each turn takes what has arrived and looks at the clock.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+from pydantic import BaseModel
+
+from ..engines.catalogue import ModelSet
+from ..engines.engine import Header
+from .config import WITHOUT_RESTART, Config, changes
+from .events import ModelInfo
+from .feeds import Feeds
+from .latency import look_ahead
+from .live_detector import LiveDetectorJob, detect_live
+from .live_flow import LiveFlowJob, flow_live
+from .live_mel import LiveMelJob, mel_live
+from .live_status import source_status, worker_status
+from .messages import Message, MessageError, receive, try_send
+from .publish import DEFAULT_ENDPOINT
+from .publish_worker import PublishJob, publish_live
+from .services import Services
+from .sockets import LIVE_QUEUE, close_run, new_run, pull, push
+from .status import RunStatus
+from .supervisor import Supervisor, WorkerError
+from .tracks import EndReason
+
+LOOP_MS = 50  # how long a turn waits for reports
+PAUSE = 1.0  # seconds between two turns: we were stopped ourselves, and so no worker is to blame
+STATUS_INTERVAL = 1.0  # s
+START_TIMEOUT = 60.0  # seconds for the first start of the services
+DRAIN_TIME = 4.0  # seconds for the last steps of sources that are over
+NO_OBJECT_MODEL = Header(kind="object", name="none", labels=())
+
+logger = logging.getLogger(__name__)
+
+
+class LiveRun:
+    """A live run: enter it to start the processes, call `turn` until `is_over`, leave it to stop.
+
+    Parameters
+    ----------
+    config : Config
+    models : ModelSet
+
+    Attributes
+    ----------
+    endpoint : str or None
+        Where events are published.
+    model : ModelInfo
+        What makes the detections.
+    system_id : str
+        Names this run in events.
+    feeds : Feeds
+        The sources.
+
+    Raises
+    ------
+    WorkerError
+        If the processes cannot be started at all.
+    """
+
+    endpoint: str | None
+    model: ModelInfo
+
+    def __init__(self, config: Config, models: ModelSet) -> None:
+        self.system_id = secrets.token_hex(4)
+        self._config = config
+        self._models = models
+        self._run = new_run()
+        self._supervisor = Supervisor(self._run)
+        self._services = Services(self._supervisor, config.memory_limit_mb)
+        header = models.headers.get("object", NO_OBJECT_MODEL)
+        self.feeds = Feeds(
+            self._supervisor,
+            header.picture_side,
+            header.picture_multiple,
+            config.memory_limit_mb,
+            self._tell_off,
+        )
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        sound = models.headers.get("sound")
+        self._front_end = sound.front_end if sound is not None else None
+        self._began = self._turned = time.monotonic()
+        self._told = 0.0
+        self._final_since: float | None = None
+
+    def __enter__(self) -> Self:
+        self._control = pull(self._context, self._run, "control", queue=LIVE_QUEUE)
+        self._to_publisher = push(self._context, self._run, "scored", queue=LIVE_QUEUE)
+        try:
+            self._start_services()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.feeds.configure(self._config.sources, self._config.timezone)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._supervisor.stop()  # the publisher ends the open events
+        finally:
+            self._context.destroy(linger=0)
+            close_run(self._run)
+
+    def turn(self) -> None:
+        """Take the reports that have arrived, and see to every process and source once."""
+        for report in self._reports():
+            if not self._services.note(report):
+                self.feeds.note(report)
+        now = time.monotonic()
+        if now - self._turned > PAUSE:
+            for watched in self._services.watched + self.feeds.watched:
+                watched.heard()
+        self._turned = now
+        self._services.see_to()
+        self.feeds.see_to()
+        self._supervisor.sweep()
+        if now - self._told >= STATUS_INTERVAL:
+            self._told = now
+            self._tell_status()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no source will bring anything more, and the last steps have had their time."""
+        if not all(feed.is_final for feed in self.feeds):
+            self._final_since = None
+            return False
+        self._final_since = self._final_since or time.monotonic()
+        return time.monotonic() - self._final_since > DRAIN_TIME
+
+    def describe(self) -> list[str]:
+        """Return lines for people: what is watched, and where events go."""
+        names = ", ".join(feed.name for feed in self.feeds)
+        where = "not published" if self._config.publish == "off" else f"on {self.endpoint}"
+        return [f"sources: {names}", f"events {where} (playspot listen)"]
+
+    def reload(self, config: Config) -> None:
+        """Take over another configuration, as far as it can be without a restart."""
+        for key in changes(self._config, config).needs_restart:
+            logger.warning("%s has changed in the configuration; restart to take it over", key)
+        update = {key: getattr(config, key) for key in WITHOUT_RESTART}
+        self._config = self._config.model_copy(update=update)
+        self._services.memory_limit_mb = self.feeds.memory_limit_mb = config.memory_limit_mb
+        self.feeds.configure(config.sources, config.timezone)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the workers by name; a reader is `reader NAME`."""
+        return self._supervisor.pids()
+
+    def _start_services(self) -> None:
+        config = self._config
+        front_end = self._front_end or "paper"
+        self._services.add("flow", flow_live, LiveFlowJob(config.budget, config.latency))
+        self._services.add("mel", mel_live, LiveMelJob(front_end, config.budget, config.latency))
+        job = LiveDetectorJob(self._models, config.budget, config.latency)
+        self._services.add("detector", detect_live, job)
+        self.model = ModelInfo(**self._wait_ready("detector").data["model"])
+        endpoint = {"auto": DEFAULT_ENDPOINT, "off": None}.get(config.publish, config.publish)
+        publish_job = PublishJob(
+            system_id=self.system_id,
+            endpoint=endpoint,
+            may_move=config.publish == "auto",
+            journal=config.journal,
+            decoding=self._models.decoding,
+            model=self.model,
+        )
+        publisher = self._services.add("publisher", publish_live, publish_job)
+        ready = self._wait_ready("publisher").data
+        self.endpoint = ready["endpoint"]
+        # A publisher that takes its place must come to where subscribers and the journal are.
+        publisher.job = replace(
+            publish_job,
+            endpoint=self.endpoint,
+            may_move=False,
+            journal=Path(ready["journal"]),
+        )
+
+    def _wait_ready(self, name: str) -> Message:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            for report in self._reports():
+                if report.kind == "failed":
+                    raise WorkerError(str(report.data["message"]))
+                if report.kind == "ready" and report.data["worker"] == name:
+                    return report
+                self._services.note(report)
+            self._supervisor.check([watched.name for watched in self._services.watched])
+        raise WorkerError(f"the {name} process did not start within {START_TIMEOUT:.0f} s")
+
+    def _reports(self) -> Iterator[Message]:
+        timeout_ms = LOOP_MS
+        while self._control.poll(timeout_ms):
+            timeout_ms = 0
+            try:
+                yield receive(self._control)
+            except MessageError as error:
+                logger.warning("skipped a report: %s", error)
+
+    def _tell_status(self) -> None:
+        services = self._services.watched
+        measures = {watched.name: watched.measures for watched in services}
+        accounts = self._services["publisher"].watched.data.get("steps", {})
+        for feed in self.feeds:
+            account = accounts.get(feed.name, {})
+            self._tell_record(feed.name, source_status(feed, measures, account))
+        record = RunStatus(
+            system_id=self.system_id,
+            wall_time=time.time(),
+            uptime=time.monotonic() - self._began,
+            endpoint=self.endpoint,
+            model=self.model,
+            budget=self._config.budget,
+            latency=self._config.latency,
+            look_ahead=look_ahead(self._front_end, self._config.latency),
+            workers=tuple(worker_status(w) for w in services + self.feeds.watched),
+            sources={feed.name: feed.state for feed in self.feeds},
+        )
+        self._tell_record("", record)
+
+    def _tell_record(self, source: str, record: BaseModel) -> None:
+        data = {"source": source, "record": record.model_dump(mode="json", by_alias=True)}
+        try_send(self._to_publisher, Message("status", data=data))
+
+    def _tell_off(self, source: str, reason: EndReason) -> None:
+        try_send(self._to_publisher, Message("off", data={"name": source, "reason": reason}))

@@ -1,0 +1,380 @@
+"""The publisher process of a live run: scored steps in; events, steps and statuses out.
+
+It follows the players of each source over all its sessions. What happens to a step, in this order:
+
+1. its place in the account of the source (`account.py`); a step that comes after a later one is
+   not published, so the steps of a source only increase;
+2. its events are in the journal, and how far the source is in the marks, before anybody hears of
+   it: a publisher that takes the place of a killed one goes on from there, with the same open
+   events and without a gap in `seq`;
+3. subscribers. For ten seconds after a start they also get the last events from the journal, so
+   that what was kept and not sent is not lost to them.
+
+The steps of an unknown session wait until it is announced (once a second): how they are to be
+decoded is part of that.
+
+A source without a step for `SILENCE` seconds, or its `gap_merge` where that is longer, has its open
+events ended: `end_of_stream` at once where it was over as planned, else `source_lost` or `timeout`.
+The end of playing is that of the last step in which it was seen, never a later guess. What earlier
+runs of the program had left open ends when this one begins.
+"""
+
+import logging
+import math
+import signal
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ..engines.settings import Decoding
+from .account import Account
+from .config import decoding_of
+from .detections import Region
+from .events import Detection, Event, LiveStep, ModelInfo
+from .journal import claim_journal
+from .marks import Marks
+from .messages import Message, MessageError, receive
+from .publish import STEP_ROOT, EventLog, Publisher
+from .session import Session
+from .sockets import LIVE_QUEUE, pull
+from .status import JournalStatus, RunStatus, SourceStatus
+from .timeline import step_time
+from .tracks import Change, EndReason, Tracker
+from .worker import Worker
+from .zones import zones_of
+
+if TYPE_CHECKING:
+    from .config import Zone
+
+LOOP_MS = 50  # how long a turn waits for steps
+SILENCE = 3.0  # seconds without a step after which the open events of a source end
+MAX_WAITING = 3.0  # seconds that steps wait for the announcement of their session
+MAX_WAITING_STEPS = 64  # of a session
+NOT_PLAYING = frozenset({"connecting", "retrying", "failed"})  # states of a source that broke off
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishJob:
+    """What the publisher process is started with.
+
+    Attributes
+    ----------
+    system_id : str
+        Names this run of the program in events.
+    endpoint : str or None
+        Where subscribers connect; None to publish nothing (the journal is written all the same).
+    may_move : bool
+        Whether a free port may be taken when that of `endpoint` is taken.
+    journal : Path or None
+        Folder of the journal; the user's state folder when None.
+    decoding : Decoding
+        Of the models; sources change it by their configuration.
+    model : ModelInfo
+        What makes the detections.
+
+    Notes
+    -----
+    A publisher that takes the place of another gets the endpoint and the journal that its `ready`
+    report named, and may not move.
+    """
+
+    system_id: str
+    endpoint: str | None
+    may_move: bool
+    journal: Path | None
+    decoding: Decoding
+    model: ModelInfo
+
+
+@dataclass
+class _Followed:
+    """What the publisher remembers of a source."""
+
+    tracker: Tracker
+    log: EventLog
+    account: Account
+    zones: "Mapping[str, Zone]" = field(default_factory=dict)
+    session: int = 0  # of the last step
+    heard: float = field(default_factory=time.monotonic)  # when the last step came
+    reason: EndReason = "timeout"  # of events, if no more steps come
+
+    @property
+    def patience(self) -> float:
+        return max(SILENCE, self.tracker.decoding.gap_merge)
+
+
+class LivePublisher:
+    """The publisher of a run.
+
+    Parameters
+    ----------
+    worker : Worker
+    run : str
+        Name of the run.
+    job : PublishJob
+
+    Raises
+    ------
+    EndpointError, JournalTakenError
+        If the endpoint or the folder of the journal cannot be used.
+    """
+
+    def __init__(self, worker: Worker, run: str, job: PublishJob) -> None:
+        self._worker, self._job = worker, job
+        self._sources: dict[str, _Followed] = {}
+        self._sessions: dict[int, Session] = {}
+        self._waiting: dict[int, deque[tuple[float, Message]]] = {}
+        self._is_stopped = False
+        self._inlet = pull(worker.context, run, "scored", queue=LIVE_QUEUE)
+        self._journal = claim_journal(job.journal, job.endpoint, job.system_id)
+        self._marks = Marks(self._journal.folder / "steps", job.system_id)
+        self._publisher = (
+            None
+            if job.endpoint is None
+            else Publisher(worker.context, job.endpoint, may_move=job.may_move)
+        )
+        self._resume()
+        worker.tell(
+            "ready",
+            endpoint=None if self._publisher is None else self._publisher.endpoint,
+            journal=str(self._journal.folder),
+            journal_error=self._journal.error,
+        )
+
+    def serve(self) -> None:
+        """Work until asked to stop by SIGTERM; then end the open events."""
+        signal.signal(signal.SIGTERM, self._stop)
+        while not self._is_stopped:
+            self.turn(LOOP_MS)
+        self._receive(0)
+        for source in self._sources.values():
+            self._flush(source, "shutdown")
+        self.close()
+
+    def turn(self, timeout_ms: int) -> None:
+        """Take what has arrived, waiting for at most so long, and see to all that is due."""
+        n = self._receive(timeout_ms)
+        self._end_silent()
+        self._journal.retry()
+        if self._publisher is not None:
+            self._publisher.greet()
+        counts = {name: dict(source.account.counts) for name, source in self._sources.items()}
+        self._worker.beat(n=n, steps=counts)
+
+    def close(self) -> None:
+        """Close the sockets and the journal."""
+        self._inlet.close()
+        if self._publisher is not None:
+            self._publisher.close()
+        self._marks.close()
+        self._journal.close()
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._is_stopped = True
+
+    def _resume(self) -> None:
+        """Go on with what a killed process of this run had open; end what earlier runs had."""
+        found = self._journal.found
+        if self._publisher is not None:
+            self._publisher.resume(found.open.values(), found.recent)
+        for name in found.seq.keys() | self._marks.found.keys():
+            source = self._followed(name)
+            source.log.seq = max(source.log.seq, found.seq.get(name, 0))
+        for event in found.open.values():
+            self._followed(event.source).tracker.resume([event])
+        for event in found.left.values():
+            source = self._followed(event.source)
+            self._send(source, [source.log.end_of(event)])
+
+    def _followed(self, name: str) -> _Followed:
+        if name not in self._sources:
+            mark = self._marks.found.get(name)
+            log = EventLog(name, self._job.model, self._job.system_id, mark["seq"] if mark else 0)
+            account = Account.from_json(mark) if mark else Account()
+            self._sources[name] = _Followed(Tracker(self._job.decoding), log, account)
+        return self._sources[name]
+
+    def _receive(self, timeout_ms: int) -> int:
+        """Take what has arrived; return how many messages that were."""
+        n = 0
+        while n < LIVE_QUEUE and self._inlet.poll(0 if n else timeout_ms):
+            n += 1
+            try:
+                self._take(receive(self._inlet))
+            except MessageError as error:
+                logger.warning("skipped a message: %s", error)
+            except (KeyError, TypeError, ValueError) as error:
+                logger.warning("skipped a message that lacks something: %s", error)
+        return n
+
+    def _take(self, message: Message) -> None:
+        number = message.source
+        if message.kind == "open":
+            self._open(Session.from_json(number, message.data))
+        elif message.kind == "scored":
+            if number in self._sessions:
+                self._step(message)
+            else:
+                self._hold(message)
+        elif message.kind == "end":
+            for _, waiting in self._waiting.pop(number, ()):
+                self._step(waiting)
+            self._end(message)
+        elif message.kind == "status":
+            self._status(str(message.data["source"]), message.data["record"])
+        elif message.kind == "off":
+            source = self._sources.get(str(message.data["name"]))
+            if source is not None:
+                source.reason = message.data["reason"]
+
+    def _open(self, session: Session) -> None:
+        if session.number in self._sessions:
+            return
+        self._sessions[session.number] = session
+        name = session.info.name
+        own = sorted(n for n, known in self._sessions.items() if known.info.name == name)
+        for number in own[:-2]:  # a session that broke off has no end
+            del self._sessions[number]
+        source = self._followed(name)
+        source.tracker.decoding = decoding_of(session.config, self._job.decoding)
+        source.zones = session.config.zones
+        for _, message in self._waiting.pop(session.number, ()):
+            self._step(message)
+
+    def _hold(self, message: Message) -> None:
+        """Keep a step until its session is announced."""
+        waiting = self._waiting.setdefault(message.source, deque(maxlen=MAX_WAITING_STEPS))
+        waiting.append((time.monotonic(), message))
+
+    def _step(self, message: Message) -> None:
+        """Publish a scored step."""
+        data = message.data
+        name, base = str(data["name"]), int(data["base"])
+        source = self._followed(name)
+        if not source.account.take(message.source, base, message.index, data.get("dropped")):
+            self._keep(name, source)
+            return
+        step = base + message.index
+        hole = source.reason
+        if message.source != source.session:
+            if source.session and hole == "timeout":
+                hole = "source_lost"
+            source.session, source.reason = message.source, "timeout"
+        source.heard = time.monotonic()
+        changes = source.tracker.update(step, [_seen(region) for region in data["seen"]], hole)
+        age = time.monotonic() - float(data["captured"])
+        self._publish(source, changes, 1000 * age)
+        self._worker.measures.age(name, age)
+        if self._publisher is not None and self._publisher.is_wanted(STEP_ROOT, name):
+            live_step = LiveStep(
+                **data["record"],
+                source=name,
+                system_id=self._job.system_id,
+                base=base,
+                captured=time.time() - age,
+                latency_ms=1000 * age,
+                status=data.get("modalities", {}),
+            )
+            self._publisher.publish_step(live_step)
+
+    def _end(self, message: Message) -> None:
+        """Take note that a session is over."""
+        number, data = message.source, message.data
+        session = self._sessions.pop(number, None)
+        name = session.info.name if session is not None else str(data["name"])
+        if name not in self._sources:
+            return
+        source = self._sources[name]
+        base = session.base if session is not None else source.account.base_of(number)
+        if base is None:
+            return
+        source.account.end(number, base, message.index, data.get("dropped"))
+        self._keep(name, source)
+        if data["reason"] != "end_of_stream":
+            source.reason = "source_lost"
+        elif source.session in (0, number):  # else the next session has begun to play
+            self._flush(source, "end_of_stream", step_time(base) + float(data["duration"]))
+
+    def _end_silent(self) -> None:
+        """End the open events of sources that have been silent for too long."""
+        now = time.monotonic()
+        for source in self._sources.values():
+            if now - source.heard > source.patience and source.tracker.open_tracks():
+                self._flush(source, source.reason)
+        for number, waiting in list(self._waiting.items()):
+            if now - waiting[0][0] > MAX_WAITING:
+                del self._waiting[number]  # they are counted as lost by the next one
+
+    def _flush(self, source: _Followed, reason: EndReason, until: float = math.inf) -> None:
+        self._publish(source, source.tracker.flush(max(0, source.account.step), reason, until))
+
+    def _publish(
+        self, source: _Followed, changes: list[Change], latency_ms: float | None = None
+    ) -> None:
+        """Publish the events of changes."""
+        events = [
+            source.log.event(
+                change,
+                latency_ms,
+                zones_of(change.detection.point, source.zones),
+            )
+            for change in changes
+        ]
+        self._send(source, events)
+
+    def _send(self, source: _Followed, events: list[Event]) -> None:
+        self._journal.append(events)
+        self._keep(source.log.source, source)
+        if self._publisher is not None:
+            for event in events:
+                self._publisher.publish(event)
+
+    def _keep(self, name: str, source: _Followed) -> None:
+        """Count what the account has found missing, and write down how far the source is."""
+        for cause, n in source.account.take_found().items():
+            self._worker.measures.drop(name, cause, n)
+        self._marks.set(name, {"seq": source.log.seq, **source.account.to_json()})
+
+    def _status(self, name: str, record: Mapping[str, Any]) -> None:
+        """Publish a status of the supervisor's, with what only this process knows."""
+        status: SourceStatus | RunStatus
+        if name:
+            status = SourceStatus(**record)
+            source = self._sources.get(name)
+            if source is not None:
+                counts = source.account.counts
+                dropped = {cause: n for cause, n in counts.items() if cause != "published"}
+                changes = {"published": counts["published"], "dropped": dropped}
+                status = status.model_copy(update=changes)
+                if status.state in NOT_PLAYING and source.reason == "timeout":
+                    source.reason = "source_lost"
+        else:
+            journal = JournalStatus(
+                folder=str(self._journal.folder),
+                error=self._journal.error,
+                unsaved=self._journal.n_unsaved,
+                lost=self._journal.n_lost,
+            )
+            status = RunStatus(**record).model_copy(update={"journal": journal})
+            if self._publisher is not None:
+                self._publisher.forget_status_except(status.sources)
+        if self._publisher is not None:
+            self._publisher.publish_status(name, status.model_dump_json(by_alias=True))
+
+
+def _seen(region: Mapping[str, Any]) -> tuple[Region, Detection]:
+    detection = Detection(**region["detection"])
+    return Region(
+        detection.label, detection.score, detection.point, detection.box, (0, 0)
+    ), detection
+
+
+def publish_live(worker: Worker, run: str, job: PublishJob) -> None:
+    """Be the publisher process of a live run."""
+    LivePublisher(worker, run, job).serve()

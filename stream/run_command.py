@@ -1,0 +1,132 @@
+"""`playspot run`: detect live, in everything that plays, until told to stop."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from .commands import LabelsOption, ModelsOption, parse_labels
+from .config import Config
+from .configuration import ConfigError, config_of_sources
+from .table import print_line
+
+if TYPE_CHECKING:
+    from .event_lines import EventLines
+    from .live_run import LiveRun
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, URLs (rtsp, http, hls, rtmp), v4l2:///dev/video0, mic://default, "
+            "camera+microphone, bandstand://; or one configuration (YAML).",
+            metavar="CONFIG|SOURCE...",
+        ),
+    ],
+    models: ModelsOption = None,
+    labels: LabelsOption = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score from which playing begins, 0 to 1.")
+    ] = None,
+    loop: Annotated[
+        bool | None, typer.Option("--loop", help="Begin files again when they are over.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="normal, or low: only the past is used.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds by which a step is published or dropped.")
+    ] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="Endpoint for subscribers, auto or off.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+) -> None:
+    """Detect who plays what, when and where, live, in cameras, streams and microphones.
+
+    A configuration is read again on SIGHUP.
+
+    Example: playspot run rtsp://camera.local/stage mic://default
+    """
+    from ..engines.catalogue import find_models
+    from .event_lines import EventLines
+    from .live_run import LiveRun
+
+    settings = {"models": models, "latency": latency, "budget": budget, "publish": publish}
+    of_sources: dict[str, Any] = {"threshold": threshold, "loop": loop}
+
+    def read() -> Config:
+        return config_of_sources(sources, settings=settings, of_sources=of_sources)
+
+    config = read()
+    model_set = find_models(config.models)
+    if wanted := parse_labels(labels, model_set.labels):
+        of_sources["labels"] = tuple(sorted(wanted))
+        config = read()
+    people = Console(stderr=True, highlight=False)
+    _log_to(people)
+    reload = _Flag(signal.SIGHUP)
+    with LiveRun(config, model_set) as live:
+        for line in (*model_set.describe(), *live.describe()):
+            print_line(people, line)
+        lines = EventLines(live.endpoint, as_json=as_json) if live.endpoint else None
+        until = None if seconds is None else time.monotonic() + seconds
+        while not live.is_over and (until is None or time.monotonic() < until):
+            live.turn()
+            _print(lines)
+            if reload.is_set():
+                _reload(live, read)
+        has_failed = any(feed.state == "failed" for feed in live.feeds)
+    _print(lines)  # the ends of what was open
+    if has_failed:
+        raise typer.Exit(1)
+
+
+def _print(lines: "EventLines | None") -> None:
+    for line in lines.take() if lines is not None else ():
+        print(line, flush=True)
+
+
+class _Flag:
+    """Set by a signal, cleared by looking."""
+
+    def __init__(self, number: int) -> None:
+        self._is_set = False
+        signal.signal(number, self._set)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+
+def _reload(live: "LiveRun", read: Callable[[], Config]) -> None:
+    try:
+        live.reload(read())
+    except ConfigError as error:
+        for line in error.lines:
+            logger.error("%s", line)
+        logger.error("the configuration is left as it was")
+
+
+def _log_to(console: Console) -> None:
+    """Show what happens to processes and sources, one line each."""
+    handler = RichHandler(console=console, show_path=False, markup=False, log_time_format="%X")
+    root = logging.getLogger("playspot")
+    root.addHandler(handler)
+    root.propagate = False
+    root.setLevel(logging.INFO)

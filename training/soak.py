@@ -1,0 +1,328 @@
+"""`playspot benchmark soak`: a live run of many sources under faults, watched from outside.
+
+In: how many sources, how long, which faults. Out: checks with their figures as a table, JSON, a
+picture of memory over time, and the log of every fault. Needs Linux; see `soak_run.py` for root.
+"""
+
+import contextlib
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .faults import KINDS, Fault, Faults, is_gone
+from .rtsp_server import RtspServer
+from .soak_checks import Check, FaultRecord, Records, checks
+from .soak_run import RunUnderTest, SoakError, can_mount
+from .soak_watch import Witness
+
+START_PATIENCE = 90.0  # s, until every source has given a complete step
+NOTICE_PATIENCE = 10.0  # s, for a process that must be gone
+RECOVERY_PATIENCE = 40.0  # s, beyond the wait that the run announces
+SETTLE = 2.0  # s after a recovery; what a fault does to others may show later
+BREATH = (2.0, 6.0)  # s between two faults
+DRAIN_PATIENCE = 10.0  # s, for the accounts after the sources are turned off
+QUIET_PART = 0.25  # of the time, at the end: nothing is broken, memory may settle
+SOURCE_TIMEOUT = 3.0  # s; of the sources: a stall is longer
+SEED = 300_200
+SCENE_SECONDS, SCENE_SIZE = 20.0, (320, 180)
+CLOCK_FAULTS = "&skew_ppm=100&step_ms=300&step_at=60"  # of the sound card of the last band
+
+
+@dataclass
+class Soak:
+    """One soak; `run` does it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run, see `RunUnderTest`.
+    n_sources, n_rtsp : int
+        Of all, and of these the ones by RTSP; the others are `bandstand://`.
+    seconds : float
+    kinds : tuple of str
+        Of faults.
+    seed : int
+    breath : (float, float)
+        Least and most seconds between two faults.
+    models : Path, optional
+    say : callable
+        Takes lines for people.
+    """
+
+    folder: Path
+    n_sources: int
+    n_rtsp: int
+    seconds: float
+    kinds: tuple[str, ...] = tuple(KINDS)
+    seed: int = 0
+    breath: tuple[float, float] = BREATH
+    models: Path | None = None
+    say: Callable[[str], None] = lambda line: None
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> tuple[Records, Witness]:
+        """Return what was seen; takes as long as it was told, and a minute more.
+
+        Raises
+        ------
+        SoakError
+            If the run does not start.
+        """
+        with contextlib.ExitStack() as stack:
+            servers = {
+                f"rtsp{number}": stack.enter_context(self._server(number))
+                for number in range(self.n_rtsp)
+            }
+            sources = {
+                name: {
+                    "url": server.url,
+                    "transport": ("tcp", "udp")[number % 2],
+                    "timeout": SOURCE_TIMEOUT,
+                }
+                for number, (name, server) in enumerate(servers.items())
+            }
+            n_bands = self.n_sources - self.n_rtsp
+            for number in range(n_bands):
+                clock = CLOCK_FAULTS if number == n_bands - 1 else ""
+                url = f"bandstand://?seed={SEED + 1000 * (number + 1)}{clock}"
+                sources[f"band{number}"] = {"url": url}
+            under_test = RunUnderTest(
+                self.folder / "run", sources, models=self.models, may_mount=can_mount()
+            )
+            run = stack.enter_context(under_test)
+            roles = {name: f"reader {name.rstrip('0123456789')}" for name in sources}
+            pids = {"supervisor": run.pid, "harness": _own_pid()}
+            witness = Witness(run.endpoint, run.journal, pids, roles)
+            stack.callback(witness.close)
+            return _Course(self, run, servers, witness).follow(), witness
+
+    def _server(self, number: int) -> RtspServer:
+        from .bandstand import render_clip
+
+        path = self.folder / f"scene{number}.mp4"
+        if not path.exists():
+            self.say(f"rendering {path.name}")
+            render_clip(path, seed=SEED + number, duration=SCENE_SECONDS, size=SCENE_SIZE)
+        return RtspServer(path)
+
+
+@dataclass
+class _Course:
+    """The course of one soak: start, faults one after the other, quiet, end."""
+
+    soak: Soak
+    run: RunUnderTest
+    servers: dict[str, RtspServer]
+    witness: Witness
+
+    def follow(self) -> Records:
+        self._start()
+        began = time.monotonic()
+        self.witness.began = began
+        records = Records(self.soak.seconds, tuple(self.run.sources))
+        faults = Faults(
+            self.soak.kinds, self.run, self.servers, lambda: self.witness.pids, self.soak.seed
+        )
+        until = began + self.soak.seconds * (1 - QUIET_PART)
+        with (self.soak.folder / "faults.jsonl").open("w", encoding="utf-8") as log:
+            for fault in self._while_running(faults, until):
+                self.witness.be_quiet(time.time())
+                self._watch(faults.pause(*self.soak.breath))
+                self.witness.be_quiet(None)
+                record = self._bring_about(fault, time.monotonic() - began)
+                records.add(record)
+                self._mark(record)
+                print(json.dumps(record.to_json()), file=log, flush=True)
+                self.soak.say(_line(record))
+        self.witness.be_quiet(time.time())
+        self.soak.say("no more faults")
+        self._watch(began + self.soak.seconds - time.monotonic())
+        self.witness.be_quiet(None)
+        records.wanted = tuple(kind for kind in self.soak.kinds if kind not in faults.left_out)
+        self.soak.left_out = faults.left_out
+        self._end(records)
+        return records
+
+    def _start(self) -> None:
+        sources = frozenset(self.run.sources)
+        self.witness.expect(sources, 0.0)
+        if not self._wait_for(lambda: self.witness.arrived.keys() >= sources, START_PATIENCE):
+            silent = ", ".join(sorted(sources - self.witness.arrived.keys()))
+            raise SoakError(
+                f"no complete step within {START_PATIENCE:.0f} s from {silent}; see {self.run.log}"
+            )
+        self.soak.say(f"{len(sources)} sources are live")
+
+    def _while_running(self, faults: Faults, until: float) -> Iterator[Fault]:
+        for fault in faults:
+            if time.monotonic() >= until:
+                return
+            yield fault
+
+    def _bring_about(self, fault: Fault, at: float) -> FaultRecord:
+        witness = self.witness
+        appearing = frozenset({fault.appears} if fault.appears else ())
+        others = self.run.sources.keys() - fault.concerned
+        witness.restart_gaps()
+        witness.expect(fault.concerned | appearing, time.time())
+        began = time.monotonic()
+        fault.begin()
+        noticed = None
+        if fault.pid is not None:
+            pid = fault.pid
+            is_noticed = self._wait_for(lambda: is_gone(pid), NOTICE_PATIENCE)
+            noticed = time.monotonic() - began if is_noticed else math.inf
+        announced = 0.0
+        if fault.duration:
+            self._watch(began + fault.duration - time.monotonic())
+            announced = max((self._announced(name) for name in fault.concerned), default=0.0)
+            appeared = {name: witness.arrived.get(name, math.inf) - began for name in appearing}
+            fault.end()
+            began = time.monotonic()
+            witness.expect(fault.concerned, time.time())
+        elif fault.pid is None:
+            fault.end()
+        patience = RECOVERY_PATIENCE + announced
+        self._wait_for(lambda: witness.arrived.keys() >= fault.concerned, patience)
+        recovered = {name: witness.arrived.get(name, math.inf) - began for name in fault.concerned}
+        if appearing:
+            recovered |= appeared
+        self._watch(SETTLE)
+        gaps = [gap for name, gap in witness.gaps().items() if name in others]
+        return FaultRecord(
+            fault.kind, fault.target, at, noticed, recovered, announced, max(gaps, default=None)
+        )
+
+    def _announced(self, source: str) -> float:
+        status = self.witness.status.get(source)
+        return (status.retry_in or 0.0) if status is not None else 0.0
+
+    def _mark(self, record: FaultRecord) -> None:
+        self.soak.marks.append((record.at, record.kind))
+        if len(self.soak.marks) > 1000:
+            del self.soak.marks[::2]
+
+    def _end(self, records: Records) -> None:
+        witness, run = self.witness, self.run
+        kept, *rest = run.sources
+        off = {name: {**run.sources[name], "enabled": False} for name in rest}
+        run.reload({kept: run.sources[kept], **off})
+        self._wait_for(lambda: not any(self._unaccounted(rest).values()), DRAIN_PATIENCE)
+        records.drained = self._unaccounted(rest)
+        records.on_their_way = self._unaccounted([kept])
+        records.stop_seconds = run.stop()
+        records.exit_code = run.exit_code
+        witness.finish()
+        records.leftovers = run.leftovers()
+        log = run.log.read_bytes()
+        records.n_tracebacks = log.count(b"Traceback (most recent call last)")
+        for name in ("events", "journalled", "steps", "quiet", "memory", "files", "n_torn"):
+            setattr(records, name, getattr(witness, name))
+
+    def _unaccounted(self, sources: list[str]) -> dict[str, int]:
+        return {name: self.witness.accounts.open.get(name, -1) for name in sources}
+
+    def _watch(self, seconds: float) -> None:
+        self._wait_for(lambda: False, seconds)
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            if self.run.exit_code is not None:
+                raise SoakError(
+                    f"playspot run has ended with code {self.run.exit_code}; see {self.run.log}"
+                )
+            self.witness.turn()
+        return True
+
+
+def soak(
+    sources: Annotated[int, typer.Option(min=1, help="How many, RTSP included.")] = 8,
+    rtsp: Annotated[
+        int | None, typer.Option(min=0, help="Of these, served by RTSP. (default: half)")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long; 1440 is a day.")] = 20.0,
+    faults: Annotated[
+        str, typer.Option(help=f"Which: {', '.join(KINDS)}; or none.", show_default=False)
+    ] = ",".join(KINDS),
+    pause: Annotated[
+        float, typer.Option(min=0, help="Mean seconds between two faults; a day: about 60.")
+    ] = sum(BREATH) / 2,
+    seed: Annotated[int, typer.Option(help="Of the order of faults.")] = 0,
+    models: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for soak.json, soak.png and the logs.")
+    ] = Path("soak"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Run many sources live while processes, streams and disks fail; exit code 1: a check failed.
+
+    Example: playspot benchmark soak --sources 8 --minutes 20
+    """
+    from .soak_report import document_of, draw, print_soak
+
+    n_rtsp = sources // 2 if rtsp is None else rtsp
+    if n_rtsp > sources:
+        raise typer.BadParameter(f"--rtsp {n_rtsp}: of {sources} --sources at most")
+    kinds = tuple(name.strip() for name in faults.split(",") if name.strip() not in ("", "none"))
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise typer.BadParameter(f"--faults {unknown[0]}: there is {', '.join(KINDS)}")
+    if not Path("/proc/self/fd").is_dir():
+        raise typer.BadParameter("a soak looks into /proc, which only Linux has")
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="soak-", dir=out))
+    began = time.monotonic()
+    job = Soak(
+        work,
+        sources,
+        n_rtsp,
+        60 * minutes,
+        kinds,
+        seed,
+        (pause / 2, 1.5 * pause),
+        models,
+        lambda line: print(f"{time.monotonic() - began:7.0f} s  {line}", file=sys.stderr),
+    )
+    try:
+        records, witness = job.run()
+    except SoakError as error:
+        print(f"playspot: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    found = checks(records)
+    document = document_of(job, records, witness, found)
+    (out / "soak.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    draw(out / "soak.png", witness, job.marks)
+    if as_json:
+        print(json.dumps(document, indent=1))
+    else:
+        print_soak(document)
+    if not all(check.is_ok for check in found):
+        raise typer.Exit(1)
+
+
+def _line(record: FaultRecord) -> str:
+    said = [f"{record.kind} {record.target}".strip()]
+    if record.noticed is not None:
+        said.append(f"ended after {record.noticed:.2f} s")
+    if record.worst is not None:
+        said.append(f"back after {record.worst:.2f} s")
+    if record.others is not None:
+        said.append(f"gap of others {record.others:.2f} s")
+    return ", ".join(said)
+
+
+def _own_pid() -> int:
+    import os
+
+    return os.getpid()

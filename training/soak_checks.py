@@ -1,0 +1,381 @@
+"""What a soak is judged by: records in, one `Check` each out, with its figure and its bound.
+
+A check without anything to look at fails: what was not seen was not shown.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..stream.timeline import STEP
+from .ledger import EventLedger, StepLedger
+from .slopes import Trend
+
+NOTICED = 2.0  # s, from kill or stop to the end of the process
+RECOVERED = 5.0  # s, to the next complete step of every source concerned
+UNDISTURBED = 1.5  # s between steps of a source that is not concerned: one step may be late
+COMPLETE = 0.98  # of all steps while nothing is broken
+STOPPED = 3.0  # s, from Ctrl-C to the end
+GROWTH_MB = 8.0  # of a process in the whole run, that are sure
+GROWTH_FILES = 2.0
+TOO_SHORT = 300.0  # s; a shorter soak says nothing of growth
+ON_THEIR_WAY = 3.0  # s of steps that are captured and not yet published: budget and a status old
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes
+    ----------
+    name : str
+    is_ok : bool
+    figure, bound : str
+        What was found, and what is asked for.
+    n : int
+        How many things were looked at.
+    """
+
+    name: str
+    is_ok: bool
+    figure: str
+    bound: str
+    n: int
+
+
+@dataclass
+class FaultSummary:
+    """All faults of one kind and target.
+
+    Attributes
+    ----------
+    n : int
+    noticed, recovered, others : Worst
+        See `FaultRecord`, s; `recovered` is of the last source to be back.
+    over : Worst
+        `recovered`, less the wait that was announced.
+    """
+
+    n: int = 0
+    noticed: "Worst" = field(default_factory=lambda: Worst())
+    recovered: "Worst" = field(default_factory=lambda: Worst())
+    over: "Worst" = field(default_factory=lambda: Worst())
+    others: "Worst" = field(default_factory=lambda: Worst())
+
+
+@dataclass
+class Worst:
+    """The largest of some values, their mean and number.
+
+    Examples
+    --------
+    >>> worst = Worst()
+    >>> for value in (1.0, 3.0):
+    ...     worst.add(value)
+    >>> worst.most, worst.mean, worst.n
+    (3.0, 2.0, 2)
+    """
+
+    n: int = 0
+    most: float = -math.inf
+    _sum: float = 0.0
+
+    def add(self, value: float | None) -> None:
+        """Take in a value; None is none."""
+        if value is not None:
+            self.n += 1
+            self.most = max(self.most, value)
+            self._sum += value
+
+    @property
+    def mean(self) -> float:
+        """Mean; nan without values."""
+        return self._sum / self.n if self.n else math.nan
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """What a fault did.
+
+    Attributes
+    ----------
+    kind, target : str
+    at : float
+        Seconds since the start of the soak.
+    noticed : float or None
+        Seconds until the process had ended; None if none had to, inf if it did not.
+    recovered : dict
+        Source concerned to the seconds until its next complete step (inf: none came): from the
+        fault if it is of a process, else from its end.
+    announced : float
+        Seconds that the run had said it would wait before the next try, when the fault was over.
+    others : float or None
+        Longest gap (s) between steps of a source that is not concerned; None without one.
+    """
+
+    kind: str
+    target: str
+    at: float
+    noticed: float | None
+    recovered: dict[str, float]
+    announced: float
+    others: float | None
+
+    @property
+    def worst(self) -> float | None:
+        """Seconds until all sources concerned were back; None if there is none."""
+        return max(self.recovered.values(), default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; inf becomes null."""
+        plain = {k: _finite(v) for k, v in vars(self).items() if k != "recovered"}
+        return plain | {"recovered": {k: _finite(v) for k, v in self.recovered.items()}}
+
+
+@dataclass
+class Records:
+    """Everything that the checks look at.
+
+    Attributes
+    ----------
+    seconds : float
+        How long the soak took.
+    sources : tuple of str
+        That were there all the time.
+    summaries : dict
+        (kind, target) to what happened.
+    wanted : tuple of str
+        Kinds that should have happened.
+    events, journalled, steps : dict
+        Source to its ledger.
+    n_torn : int
+        Lines of the journal that cannot be read.
+    quiet : Counter
+        "complete" and "not" to steps.
+    drained : dict
+        Source that was turned off before the end to its steps without account.
+    on_their_way : dict
+        The same of sources that were not.
+    memory, files : dict
+        Role to its trend.
+    stop_seconds : float
+    exit_code : int or None
+    leftovers : list of str
+    n_tracebacks : int
+        In the log of the run.
+    """
+
+    seconds: float
+    sources: tuple[str, ...]
+    wanted: tuple[str, ...] = ()
+    summaries: dict[tuple[str, str], FaultSummary] = field(default_factory=dict)
+    events: dict[str, EventLedger] = field(default_factory=dict)
+    journalled: dict[str, EventLedger] = field(default_factory=dict)
+    n_torn: int = 0
+    steps: dict[str, StepLedger] = field(default_factory=dict)
+    quiet: "Counter[str]" = field(default_factory=Counter)
+    drained: dict[str, int] = field(default_factory=dict)
+    on_their_way: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, Trend] = field(default_factory=dict)
+    files: dict[str, Trend] = field(default_factory=dict)
+    stop_seconds: float = math.inf
+    exit_code: int | None = None
+    leftovers: list[str] = field(default_factory=list)
+    n_tracebacks: int = 0
+
+    def add(self, fault: FaultRecord) -> None:
+        """Take in what a fault did."""
+        kind_of = fault.target.split()[0] if fault.kind in ("kill", "stop") else ""
+        summary = self.summaries.setdefault((fault.kind, kind_of), FaultSummary())
+        summary.n += 1
+        summary.noticed.add(fault.noticed)
+        summary.recovered.add(fault.worst)
+        summary.over.add(None if fault.worst is None else fault.worst - fault.announced)
+        summary.others.add(fault.others)
+
+
+def checks(records: Records) -> list[Check]:
+    """Return all checks of a soak."""
+    return [
+        *_seen(records),
+        *_faults(records),
+        *_events(records),
+        *_accounts(records),
+        *_growth(records),
+        *_end(records),
+    ]
+
+
+def _seen(records: Records) -> list[Check]:
+    n_steps = {name: records.steps[name].n for name in records.sources if name in records.steps}
+    silent = [name for name in records.sources if not n_steps.get(name)]
+    happened = {kind for kind, _ in records.summaries}
+    lacking = [kind for kind in records.wanted if kind not in happened]
+    n_quiet = records.quiet.total()
+    share = records.quiet["complete"] / n_quiet if n_quiet else 0.0
+    return [
+        Check(
+            "every source gave steps",
+            not silent and bool(n_steps),
+            f"silent: {', '.join(silent)}" if silent else "all",
+            "all",
+            sum(n_steps.values()),
+        ),
+        Check(
+            "every kind of fault happened",
+            not lacking,
+            f"not: {', '.join(lacking)}" if lacking else "all",
+            "all",
+            sum(summary.n for summary in records.summaries.values()),
+        ),
+        Check(
+            "steps complete while nothing is broken",
+            share >= COMPLETE,
+            f"{share:.2%}",
+            f">= {COMPLETE:.0%}",
+            n_quiet,
+        ),
+    ]
+
+
+def _faults(records: Records) -> list[Check]:
+    found = []
+    for (kind, target), summary in sorted(records.summaries.items()):
+        name = f"{kind} {target}".strip()
+        if summary.noticed.n:
+            found.append(_at_most(f"{name}: process ended", summary.noticed, NOTICED))
+        if summary.recovered.n:
+            over, recovered = summary.over, summary.recovered
+            waited = f", {over.most:.2f} s beyond the wait announced"
+            found.append(
+                Check(
+                    f"{name}: service back",
+                    over.most <= RECOVERED,
+                    f"most {recovered.most:.2f} s, mean {recovered.mean:.2f} s"
+                    + (waited if over.mean < recovered.mean else ""),
+                    f"<= {RECOVERED:g} s",
+                    recovered.n,
+                )
+            )
+        if summary.others.n:
+            found.append(_at_most(f"{name}: gap of the others", summary.others, UNDISTURBED))
+    return found
+
+
+def _events(records: Records) -> list[Check]:
+    journal, heard = list(records.journalled.values()), list(records.events.values())
+    n = sum(ledger.n for ledger in journal)
+    lost = 0
+    for name, ledger in records.events.items():
+        kept = records.journalled.get(name, EventLedger())
+        lost += sum(seq in kept.missing or seq >= kept.next_seq for seq in ledger.missing)
+        lost += ledger.n_missing - len(ledger.missing)
+    unheard = sum(
+        max(0, ledger.n - (records.events[name].n if name in records.events else 0))
+        for name, ledger in records.journalled.items()
+    )
+    n_heard = sum(ledger.n for ledger in heard)
+
+    def count(name: str, value: int, of: int = n) -> Check:
+        return Check(name, value == 0 and of > 0, str(value), "0", of)
+
+    return [
+        count("events lost (neither heard nor in the journal)", lost, n_heard),
+        count("events that a subscriber did not hear (but can replay)", unheard),
+        count(
+            "events heard twice with different content",
+            sum(ledger.n_conflicting for ledger in heard),
+            n_heard,
+        ),
+        count("numbers missing in the journal", sum(ledger.n_missing for ledger in journal)),
+        count("numbers twice in the journal", sum(x.n_conflicting + x.n_repeated for x in journal)),
+        count("ids used twice", sum(ledger.n_reused for ledger in journal)),
+        count("events of no open id", sum(ledger.n_orphans for ledger in journal)),
+        count("times that go backwards", sum(ledger.n_backwards for ledger in journal)),
+        count("events left open at the end", sum(len(ledger.open) for ledger in journal)),
+        count("lines of the journal that are torn", records.n_torn),
+        count(
+            "steps whose time goes backwards",
+            sum(steps.n_backwards for steps in records.steps.values()),
+            sum(steps.n for steps in records.steps.values()),
+        ),
+    ]
+
+
+def _accounts(records: Records) -> list[Check]:
+    allowed = math.ceil(ON_THEIR_WAY / STEP)
+    drained = list(records.drained.values())
+    live = list(records.on_their_way.values())
+    return [
+        Check(
+            "steps without account, sources turned off",
+            bool(drained) and not any(drained),
+            _spread(drained),
+            "0",
+            len(drained),
+        ),
+        Check(
+            "steps without account, sources live",
+            bool(live) and all(0 <= n <= allowed for n in live),
+            _spread(live),
+            f"0 to {allowed} on their way",
+            len(live),
+        ),
+    ]
+
+
+def _growth(records: Records) -> list[Check]:
+    hours = records.seconds / 3600
+    found: list[Check] = []
+    if records.seconds < TOO_SHORT:
+        return found
+    for what, unit, trends, most in (
+        ("memory", "MB", records.memory, GROWTH_MB),
+        ("open files", "", records.files, GROWTH_FILES),
+    ):
+        for role, trend in sorted(trends.items()):
+            slope, half = trend.slope
+            sure = max(0.0, slope - half) * hours
+            figure = f"{slope:+.2f} ± {half:.2f} {unit}/h" if math.isfinite(half) else "too short"
+            found.append(
+                Check(
+                    f"{what} of {role}",
+                    math.isfinite(half) and sure <= most,
+                    figure,
+                    f"surely grown <= {most:g} {unit}".strip(),
+                    trend.n,
+                )
+            )
+    return found
+
+
+def _end(records: Records) -> list[Check]:
+    left = records.leftovers
+    return [
+        Check(
+            "Ctrl-C ends it",
+            records.stop_seconds <= STOPPED,
+            f"{records.stop_seconds:.2f} s",
+            f"<= {STOPPED:g} s",
+            1,
+        ),
+        Check("exit code", records.exit_code in (0, 130), str(records.exit_code), "0 or 130", 1),
+        Check("left behind", not left, ", ".join(left[:5]) or "nothing", "nothing", 1),
+        Check(
+            "tracebacks in the log", records.n_tracebacks == 0, str(records.n_tracebacks), "0", 1
+        ),
+    ]
+
+
+def _at_most(name: str, worst: Worst, bound: float) -> Check:
+    figure = f"most {worst.most:.2f} s, mean {worst.mean:.2f} s"
+    return Check(name, worst.most <= bound, figure, f"<= {bound:g} s", worst.n)
+
+
+def _spread(values: list[int]) -> str:
+    return f"{min(values)} to {max(values)}" if values else "nothing seen"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
