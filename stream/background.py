@@ -52,6 +52,11 @@ class Background(Generic[T]):
         """Whether there will be no more items."""
         return self._is_done and not self._waiting
 
+    @property
+    def n_waiting(self) -> int:
+        """How many items have come and were not taken."""
+        return len(self._waiting)
+
     def take(self, wait: float) -> tuple[T, float] | None:
         """Return the next item and when it came, or None if there is none within `wait` seconds.
 
@@ -72,13 +77,14 @@ class Background(Generic[T]):
                 raise error
             return None
 
-    def stop(self, wait: float = 0.0) -> None:
-        """Let the thread end at its next item; wait so many seconds for that."""
+    def stop(self, wait: float = 0.0) -> bool:
+        """Let the thread end at its next item; return whether it did within `wait` seconds."""
         with self._changed:
             self._is_stopped = True
             self._waiting.clear()
             self._changed.notify_all()
         self._thread.join(wait)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

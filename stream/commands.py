@@ -154,6 +154,12 @@ def listen(
     source: Annotated[list[str] | None, typer.Option(help="Only these sources.")] = None,
     labels: LabelsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print whole events as JSON.")] = False,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="Print every step of live sources, as JSON.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Print how a live run and its sources are, as JSON.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many seconds without an event.")
     ] = None,
@@ -162,11 +168,18 @@ def listen(
 
     Example: playspot listen --labels violin,cello
     """
+    from . import subscriber
     from .report import event_line
-    from .subscriber import listen as events_of
 
+    if steps or status:
+        if labels or (steps and status):
+            raise typer.BadParameter("--steps, --status and --labels exclude each other")
+        records_of = subscriber.steps if steps else subscriber.statuses
+        for record in records_of(endpoint, sources=source or [], timeout=timeout):
+            print(record.model_dump_json(by_alias=True), flush=True)
+        return
     wanted = [label.strip() for label in labels.split(",")] if labels else []
-    for event in events_of(endpoint, sources=source or [], labels=wanted, timeout=timeout):
+    for event in subscriber.listen(endpoint, sources=source or [], labels=wanted, timeout=timeout):
         print(event.model_dump_json(by_alias=True) if as_json else event_line(event), flush=True)
 
 

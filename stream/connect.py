@@ -7,7 +7,6 @@ server can lead it to the files of this machine. Errors become a `SourceFailure`
 import errno
 import socket
 import time
-from pathlib import Path
 from typing import Final
 
 import av
@@ -36,7 +35,7 @@ REORDER_US = 200_000  # how long RTP over UDP waits for a packet that others hav
 UDP_BUFFER = 4 * 2**20  # bytes; a key picture comes at once
 MAX_STREAMS = 32
 # What a camera is asked for, first to last; the models see 256 px, so no more than VGA.
-_CAMERA_MODES: Final = (
+_CAMERA_MODES: Final[tuple[dict[str, str], ...]] = (
     {"video_size": "640x480", "framerate": "30"},
     {"input_format": "mjpeg", "video_size": "640x480", "framerate": "30"},
     {"framerate": "30"},
@@ -163,11 +162,6 @@ def _meaning(error: Exception, scheme: str) -> tuple[FailureKind, str]:
     return "lost", f"cannot be read ({redacted(one_line(error))})"
 
 
-def missing_camera(path: str) -> bool:
-    """Return whether there is no such device file (any more)."""
-    return not Path(path).exists()
-
-
 _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind, str], ...]] = (
     (
         (av.error.HTTPUnauthorizedError,),
@@ -185,7 +179,11 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind, str], ...
     ((av.error.HTTPServerError,), "lost", "the server has an error of its own (5xx)"),
     ((av.error.ExitError, TimeoutError), "timeout", ""),
     ((ConnectionRefusedError,), "refused", "nobody listens there; check host and port"),
-    ((ConnectionResetError, BrokenPipeError, ConnectionAbortedError), "lost", "the connection broke"),
+    (
+        (ConnectionResetError, BrokenPipeError, ConnectionAbortedError),
+        "lost",
+        "the connection broke",
+    ),
     ((av.error.EOFError,), "ended", "the stream is over"),
     (
         (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError),

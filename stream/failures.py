@@ -32,13 +32,11 @@ class SourceFailure(SourceError):
     kind : FailureKind
     message : str
         Without credentials: use `locator.redacted`.
+    may_heal : bool, optional
+        Whether it is worth trying again without a change by the user; by its kind if not given.
     """
 
-    def __init__(self, kind: FailureKind, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str, *, may_heal: bool | None = None) -> None:
         super().__init__(message)
         self.kind: FailureKind = kind
-
-    @property
-    def may_heal(self) -> bool:
-        """Whether it is worth trying again without a change by the user."""
-        return self.kind not in WILL_NOT_HEAL
+        self.may_heal = kind not in WILL_NOT_HEAL if may_heal is None else may_heal

@@ -140,6 +140,9 @@ class DetectorStage:
         batch = self._batch()
         if batch:
             self._score(batch)
+        for watched in list(self._roster):  # only now: the last step may have been in the batch
+            if watched.aligner.n_steps is not None and not watched.aligner.has_next:
+                self._close(watched)
         return bool(batch)
 
     def _watch(self, session: Session, joined: int, now: float) -> _Watched:
@@ -204,8 +207,6 @@ class DetectorStage:
             else:
                 watched.counts = True
                 return _Due(watched, aligner.take_now())
-        if aligner.n_steps is not None and not aligner.has_next:
-            self._close(watched)
         return None
 
     def _skip(self, watched: _Watched, until: int) -> None:

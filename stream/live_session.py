@@ -50,13 +50,13 @@ class LiveSessions:
         Size of the pictures.
     av_offset : float
         Seconds to add to the times of the sound.
+    dropped : Counter
+        Gets "behind": steps whose pictures were skipped.
 
     Attributes
     ----------
     origin : float
         Media time 0 of the session in the clock of the stream, s.
-    dropped : Counter
-        "behind": steps whose pictures were skipped.
     n_frames : int
         Decoded so far, of sound and picture.
     """
@@ -70,7 +70,8 @@ class LiveSessions:
         *,
         picture_side: int,
         picture_multiple: int,
-        av_offset: float = 0.0,
+        av_offset: float,
+        dropped: "Counter[str]",
     ) -> None:
         self._name, self._shown = name, shown
         self._video, self._audio = video, audio
@@ -88,7 +89,7 @@ class LiveSessions:
         self._lag = SOUND_LAG
         self._heard = (0, 0)  # sample rate and channels; a decoder may know better than a header
         self.origin = 0.0
-        self.dropped: Counter[str] = Counter()
+        self._dropped = dropped
         self.n_frames = 0
 
     @property
@@ -213,7 +214,7 @@ class LiveSessions:
         if media_time > self._sampler.end + MAX_HOLD:
             yield from self._images(self._sampler.interrupt())
         if self._skipped_from is not None:
-            self.dropped["behind"] += max(0, n_steps(media_time) - n_steps(self._skipped_from))
+            self._dropped["behind"] += max(0, n_steps(media_time) - n_steps(self._skipped_from))
             self._skipped_from = None
         yield from self._images(self._sampler.push(media_time, length, frame))
         if self._sound.is_usable:
@@ -264,5 +265,3 @@ class LiveSessions:
                     f"{self._shown}: pictures of format {frame.format.name} cannot be converted "
                     f"({one_line(error)}); let the source send a common format such as yuv420p.",
                 ) from None
-
-

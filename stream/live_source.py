@@ -12,34 +12,28 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.format import Flags
 from av.packet import Packet
-from av.video.stream import VideoStream
 
 from .background import Background
-from .clock import MAX_LEAP, MAX_STRIDE, Joints
-from .clock_sync import ArrivalClock
 from .config import SourceConfig
 from .connect import connect, failure_of
 from .demux import PACKET_OVERHEAD
 from .failures import SourceFailure
 from .live import IDLE, ClockReport, LiveItem, Opened
+from .live_clock import LiveClock, is_recording
 from .live_session import LiveSessions
 from .locator import Locator
-from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
-from .pacer import Pacer
+from .media import AudioChunk, GreyFrame, MediaItem, Picture, SourceInfo
+from .pacer import Pacer, due_time
 from .remote_file import read_remote
 from .sources import audio_stream, video_stream
-from .timeline import SAMPLE_RATE, tick_time
 
-QUEUE_BYTES = 32 * 2**20  # of packets, or decoded items, that wait to be taken
-MAX_BEHIND = 1.0  # s; packets that waited longer for the decoder are skipped to a key frame
-LEAD = 1.0  # s that a paced source is decoded ahead
+QUEUE_BYTES = 32 * 2**20  # of packets, or items of a recording, that wait to be taken
+MAX_BEHIND = 1.0  # s; pictures that wait longer for the decoder are skipped to a key frame
+LEAD = 1.0  # s that a source which is held back is decoded ahead
 GRACE = 0.5  # s after its own deadline that the reading thread is given up
-LIVE_STRIDE = 2.0  # s; timestamps of a live source that leap further are taken as joined
-DEVICE_AGE = 1.0  # s; a camera that stamps its pictures with our clock is no further off
+NO_PICTURE = 10.0  # s of packets of which nothing can be decoded
 
 
 @dataclass(frozen=True)
@@ -87,17 +81,15 @@ class NetworkSource:
         picture_multiple: int = 1,
     ) -> None:
         self._locator, self._config, self._name = locator, config, name
-        self._picture = {"picture_side": picture_side, "picture_multiple": picture_multiple}
+        self._picture_side, self._picture_multiple = picture_side, picture_multiple
         self._read: Background[_Read] | None = None
+        self._container: InputContainer | None = None
         self._is_closed = False
-        self._clocks: dict[int, ArrivalClock] = {}
-        self._leading: int | None = None  # index of the stream whose packets tell the time
-        self._reported: set[int] = set()  # streams with sender reports
-        self._n_streams = 0
-        self._is_device = False
+        self._clock: LiveClock | None = None
+        self._recorded: SourceInfo | None = None
         self._pacer: Pacer | None = None
         self._origin = 0.0  # of the session of the last item, in the clock of the stream
-        self._joints = Joints(LIVE_STRIDE)
+        self._last_origin = 0.0  # of the last session; the pacer may hold its items back
         self.dropped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[LiveItem]:
@@ -108,51 +100,36 @@ class NetworkSource:
         SourceFailure
             When it cannot be opened, breaks, or is over. A recording just stops.
         """
+        yielded = time.monotonic()
         try:
-            while not self._is_closed:
-                yield from self._connection()
-                if not self._config.loop:
+            for item in self._connections():
+                now = time.monotonic()
+                if item is not None or now - yielded >= IDLE:
+                    yielded = now
+                    yield item
+                if self._is_closed:
                     return
         finally:
             self.close()
 
-    def captured(self, time: float) -> float:
-        """Return when (`time.monotonic()`) media time `time` of the session was captured.
+    def captured(self, time_: float) -> float:
+        """Return when (`time.monotonic()`) media time `time_` of the session was captured.
 
         Of a source that comes in bursts, when it was let go: its age begins there.
         """
-        at = self._origin + time
-        if self._is_device:
-            return at
-        if self._pacer is not None and self._pacer.anchor is not None:
-            return self._pacer.anchor + at
-        clock = self._clocks.get(self._leading) if self._leading is not None else None
-        return clock.at(at) if clock is not None and clock.is_known else _now()
+        at = self._origin + time_
+        if self._pacer is not None:
+            return at + (self._pacer.anchor or 0.0)
+        captured = self._clock.captured(at) if self._clock is not None else None
+        return captured if captured is not None else time.monotonic()
 
     def clock(self) -> ClockReport:
-        """Return how well sound and picture of the session are aligned.
-
-        The timestamps of one container are its own word. Those of RTSP are, once there were sender
-        reports for each stream; before that, streams are put together by their first packets.
-        """
-        leading = self._clocks.get(self._leading) if self._leading is not None else None
-        others = [clock for index, clock in self._clocks.items() if index != self._leading]
-        drift = leading.drift_ppm if leading is not None and others else 0.0
-        drift = others[0].drift_ppm - drift if others else 0.0
-        has_both = self._n_streams > 1
-        n_steps = len(self._joints.times)
-        if self._is_device:
-            return ClockReport("device", None, None, 0.0, n_steps)
-        if self._locator.scheme not in ("rtsp", "rtsps"):
-            return ClockReport("media", *((0.0, 0.0) if has_both else (None, None)), 0.0, n_steps)
-        if not has_both or leading is None or not others:
-            return ClockReport("arrival", None, None, 0.0, n_steps)
-        if len(self._reported) >= self._n_streams:
-            return ClockReport("rtcp", 0.0, 1.0, drift, n_steps)
-        # Without reports only the arrival says how the two lie to each other.
-        offset = _distance(leading, others[0])
-        sure = leading.uncertainty + others[0].uncertainty
-        return ClockReport("arrival", 1000 * offset, 1000 * sure, drift, n_steps)
+        """Return how well sound and picture of the session are aligned."""
+        if self._clock is not None:
+            return self._clock.report()
+        info = self._recorded
+        has_both = info is not None and info.has_audio and info.has_video
+        return ClockReport("media", *((0.0, 0.0) if has_both else (None, None)))
 
     def close(self) -> None:
         """Let go of the connection; more calls do nothing.
@@ -160,147 +137,183 @@ class NetworkSource:
         A thread that still waits for the network ends by its own deadline, or with the process.
         """
         self._is_closed = True
-        if self._read is not None:
-            self._read.stop(wait=GRACE)
+        self._disconnect()
 
-    def _connection(self) -> Iterator[LiveItem]:
-        self._read = read = Background(self._produce(), _size, QUEUE_BYTES)
-        self._pacer = None
-        container: InputContainer | None = None
-        while container is None:
-            taken = read.take(IDLE)
-            if taken is None:
+    def _connections(self) -> Iterator[LiveItem]:
+        """Yield the items, and None whenever there is none: more often than need be."""
+        while True:
+            self._read = read = Background(self._produce(), _size, QUEUE_BYTES)
+            self._clock = self._pacer = self._recorded = None
+            while (taken := read.take(IDLE)) is None:
+                # FFmpeg has the time once to connect and once to look into the streams.
                 self._check(read, 2 * self._config.timeout + GRACE)
                 yield None
-            elif isinstance(taken[0], _Recording):
+            if isinstance(taken[0], _Recording):
                 yield from self._recording(read, taken[0].info)
-                return
             else:
-                container = cast(InputContainer, taken[0])
-        yield from self._live(read, container)
+                self._container = cast(InputContainer, taken[0])
+                yield from self._live(read, self._container)
+            if not self._config.loop:
+                return
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        # While the thread may still read, nobody may close what it reads from.
+        if self._read is not None and self._read.stop(wait=GRACE) and self._container is not None:
+            self._container.close()
+            self._container = None
 
     def _produce(self) -> "Iterator[_Read]":
-        # Runs in the thread, which closes what it has opened: nobody else may, while it reads.
+        # Runs in the thread. The container stays open for the decoders that hang on its streams.
         container = connect(self._locator, self._config)
+        if is_recording(container, self._locator.scheme):
+            for item in read_remote(
+                container,
+                self._locator,
+                self._config,
+                name=self._name,
+                picture_side=self._picture_side,
+                picture_multiple=self._picture_multiple,
+            ):
+                yield _Recording(item) if isinstance(item, SourceInfo) else item
+            return
+        yield container
         try:
-            if self._locator.scheme in ("http", "https") and (container.duration or 0) > 0:
-                items = read_remote(
-                    container, self._locator, self._config, name=self._name, **self._picture
-                )
-                for item in items:
-                    yield _Recording(item) if isinstance(item, SourceInfo) else item
-                return
-            yield container
             streams = [s for s in (video_stream(container), audio_stream(container)) if s]
-            for packet in container.demux(streams):
+            for packet in container.demux(*streams):
                 if packet.size:
                     yield packet
         except (av.FFmpegError, OSError, IndexError) as error:
             raise failure_of(error, self._locator, self._config.timeout) from None
-        finally:
-            container.close()
 
     def _check(self, read: "Background[_Read]", limit: float) -> None:
-        if _now() - read.last > limit and not read.is_over:
+        if time.monotonic() - read.last > limit and not read.is_over:
             raise failure_of(TimeoutError(), self._locator, self._config.timeout)
 
+    # A recording: its items come from the thread, far ahead of their time.
+
     def _recording(self, read: "Background[_Read]", info: SourceInfo) -> Iterator[LiveItem]:
-        self._pacer = pacer = Pacer()
-        self._origin, failure = 0.0, None
-        pacer.push(Opened(info), 0.0, _now())
-        has_both = info.has_audio and info.has_video
-        self._n_streams = 2 if has_both else 1
+        self._recorded, self._pacer = info, Pacer()
+        failure: SourceFailure | None = None
+        self._pacer.push(Opened(info), 0.0, time.monotonic())
         while True:
-            yield from self._release(pacer)
-            if self._is_closed:
-                return
-            waits = pacer.wait(_now())
-            if (failure is not None or read.is_over) and waits is None:
-                if failure is not None:
-                    raise failure
-                return
-            is_ahead = pacer.lead(_now()) > LEAD or failure is not None or read.is_over
-            taken = None
-            if is_ahead:
-                time.sleep(min(IDLE, waits if waits is not None else IDLE))
-            else:
-                try:
-                    taken = read.take(min(IDLE, waits if waits is not None else IDLE))
-                except SourceFailure as error:  # what has come is still shown
-                    failure = error
-            if taken is None:
-                if not is_ahead:
-                    self._check(read, self._config.timeout + GRACE)
-                yield None
-                continue
-            item, came = cast(MediaItem, taken[0]), taken[1]
-            pacer.stall(_begin(item), came)
-            pacer.push(item, 0.0, _now())
+            yield from self._due()
+            is_over = failure is not None or read.is_over
+            if is_over and self._pacer.wait(0.0) is None:
+                break
+            try:
+                taken = self._take(read, is_over)
+            except SourceFailure as error:  # what has come until then is still shown
+                failure, taken = error, None
+            if taken is not None:
+                item = cast(MediaItem, taken[0])
+                self._pacer.stall(due_time(item), taken[1])
+                self._pacer.push(item, 0.0, taken[1])
+        if failure is not None:
+            raise failure
+
+    # A live stream.
 
     def _live(self, read: "Background[_Read]", container: InputContainer) -> Iterator[LiveItem]:
+        sessions = self._sessions(container)
+        if self._locator.scheme in ("http", "https"):
+            self._pacer = Pacer()
+        n_frames, decoded = 0, time.monotonic()
+        while True:
+            taken = self._take(read, is_over=False)
+            items: list[Opened | MediaItem] = []
+            if taken is not None:
+                items += self._placed(sessions, cast("Packet[Any]", taken[0]), taken[1])
+            is_over = taken is None and read.is_over
+            if is_over:
+                items += sessions.flush()
+            items += sessions.look(time.monotonic(), is_drained=read.n_waiting == 0)
+            yield from self._out(items, sessions)
+            if is_over:
+                break
+            if sessions.n_frames != n_frames:
+                n_frames, decoded = sessions.n_frames, time.monotonic()
+            elif taken is not None and taken[1] - decoded > max(NO_PICTURE, self._config.timeout):
+                raise SourceFailure("damaged", f"{self._locator.shown}: cannot be decoded.")
+            yield None
+        while self._pacer is not None and self._pacer.wait(0.0) is not None:
+            self._take(read, is_over=True)
+            yield from self._due()
+        raise SourceFailure("ended", f"{self._locator.shown}: the stream is over.")
+
+    def _sessions(self, container: InputContainer) -> LiveSessions:
         video, audio = video_stream(container), audio_stream(container)
-        if video is None and audio is None:
+        indices = [stream.index for stream in (video, audio) if stream is not None]
+        if not indices:
             raise SourceFailure(
                 "damaged", f"{self._locator.shown}: has neither picture nor sound in it."
             )
-        self._begin_clocks(video, audio, container)
-        sessions = LiveSessions(
+        self._clock = LiveClock(self._locator.scheme, *indices)
+        return LiveSessions(
             self._name,
             self._locator.shown,
             video,
             audio,
+            picture_side=self._picture_side,
+            picture_multiple=self._picture_multiple,
             av_offset=self._config.av_offset,
-            **self._picture,
+            dropped=self.dropped,
         )
-        sessions.dropped = self.dropped
-        last_yield = last_frame = _now()
-        n_frames, last_came = 0, dict[int, float]()
-        while True:
-            items: list[Opened | MediaItem] = []
-            wait = IDLE
+
+    def _placed(
+        self, sessions: LiveSessions, packet: "Packet[Any]", came: float
+    ) -> Iterator[Opened | MediaItem]:
+        assert self._clock is not None
+        at, now = self._clock.take(packet, came), time.monotonic()
+        ready = came
+        if self._pacer is not None and self._pacer.anchor is not None and at is not None:
+            self._pacer.stall(at, came)
+            ready = max(came, self._pacer.anchor + at)
+        if now - ready > MAX_BEHIND:
+            yield from sessions.skip()
+        yield from sessions.push(packet, now)
+
+    def _out(
+        self, items: list[Opened | MediaItem], sessions: LiveSessions
+    ) -> Iterator[LiveItem]:
+        for item in items:
+            if isinstance(item, Opened):
+                self._last_origin = sessions.origin
             if self._pacer is not None:
-                wait = min(IDLE, self._pacer.wait(_now()) or IDLE)
-            is_ahead = self._pacer is not None and self._pacer.lead(_now()) > LEAD
-            taken = None
-            if is_ahead:
-                time.sleep(wait)
+                self._pacer.push(item, self._last_origin, time.monotonic())
             else:
-                taken = read.take(wait)
-            now = _now()
-            if taken is not None:
-                packet, came = cast("Packet[Any]", taken[0]), taken[1]
-                index = packet.stream_index
-                self._joints.mend(packet, came - last_came.get(index, came))
-                last_came[index] = came
-                ready = self._time(packet, came)
-                if video is not None and index == video.index and now - ready > MAX_BEHIND:
-                    items += sessions.skip()
-                items += sessions.push(packet, now)
-            elif read.is_over:
-                items += sessions.flush()
-            elif not is_ahead:
-                self._check(read, self._config.timeout + GRACE)
-            items += sessions.look(now, is_drained=read.n_waiting == 0)
-            for item in items:
-                if self._pacer is not None:
-                    self._pacer.push(item, _origin_of(item, sessions), now)
-                    continue
-                if isinstance(item, Opened):
-                    self._origin = sessions.origin
+                self._origin = self._last_origin
                 yield item
-                last_yield = now
-            if self._pacer is not None:
-                for item in self._release(self._pacer):
-                    yield item
-                    last_yield = now
-            if self._is_closed:
-                return
-            if read.is_over and taken is None:
-                yield from self._rest()
-                raise SourceFailure("ended", f"{self._locator.shown}: the stream is over.")
-            if sessions.n_frames != n_frames:
-                n_frames, last_frame = sessions.n_frames, now
-            self._check_frames(now - last_frame)
-            if now - last_yield >= IDLE:
-                yield None
-                last_yield = now
+        yield from self._due()
+
+    # Both: what is held back.
+
+    def _take(self, read: "Background[_Read]", is_over: bool) -> "tuple[_Read, float] | None":
+        now, wait, is_ahead = time.monotonic(), IDLE, is_over
+        if self._pacer is not None:
+            due = self._pacer.wait(now)
+            wait = min(IDLE, due) if due is not None else IDLE
+            is_ahead = is_ahead or self._pacer.lead(now) > LEAD
+        if is_ahead:
+            time.sleep(wait)
+            return None
+        taken = read.take(wait)
+        if taken is None:
+            self._check(read, self._config.timeout + GRACE)
+        return taken
+
+    def _due(self) -> Iterator[LiveItem]:
+        while self._pacer is not None and (due := self._pacer.take(time.monotonic())) is not None:
+            item, self._origin = due
+            yield item
+        yield None
+
+
+def _size(item: "_Read") -> int:
+    if isinstance(item, Packet):
+        return item.size + PACKET_OVERHEAD
+    if isinstance(item, AudioChunk):
+        return item.waveform.nbytes + PACKET_OVERHEAD
+    if isinstance(item, GreyFrame | Picture):
+        return item.image.nbytes + PACKET_OVERHEAD
+    return PACKET_OVERHEAD

@@ -91,7 +91,7 @@ class PacedFile:
             except SourceError as error:
                 if self._is_closed:
                     return
-                raise SourceFailure(self._kind(), str(error)) from None
+                raise SourceFailure(self._kind(), str(error), may_heal=False) from None
             if not self._loop:
                 return
             self._begin_after(duration)

@@ -40,10 +40,10 @@ class Pacer:
         self.newest = -math.inf
 
     def push(self, item: Opened | MediaItem, origin: float, now: float) -> None:
-        """Take an item that has come; `origin` is the start of its session."""
+        """Take an item that came at `now`; `origin` is the start of its session."""
         if self.anchor is None:
             self.anchor = now - origin
-        due = max(origin + _due(item), self._floor)
+        due = max(origin + due_time(item), self._floor)
         self.newest = max(self.newest, due)
         if isinstance(item, Opened | End):
             self._floor = due = max(due, self.newest)
@@ -70,8 +70,8 @@ class Pacer:
         return heappop(self._heap)[2] if self.wait(now) == 0.0 else None
 
 
-def _due(item: Opened | MediaItem) -> float:
-    # Sound is there once its last sample was heard.
+def due_time(item: Opened | MediaItem) -> float:
+    """Return the media time at which an item is there: of sound, once its last sample was heard."""
     if isinstance(item, AudioChunk):
         return (item.start + len(item.waveform)) / SAMPLE_RATE
     if isinstance(item, GreyFrame):

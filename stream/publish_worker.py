@@ -342,18 +342,13 @@ class LivePublisher:
         self._marks.set(name, {"seq": source.log.seq, **source.account.to_json()})
 
     def _status(self, name: str, record: Mapping[str, Any]) -> None:
-        """Publish a status of the supervisor's, with what only this process knows."""
+        """Publish a status of the supervisor's; only this process knows of the journal."""
         status: SourceStatus | RunStatus
         if name:
             status = SourceStatus(**record)
             source = self._sources.get(name)
-            if source is not None:
-                counts = source.account.counts
-                dropped = {cause: n for cause, n in counts.items() if cause != "published"}
-                changes = {"published": counts["published"], "dropped": dropped}
-                status = status.model_copy(update=changes)
-                if status.state in NOT_PLAYING and source.reason == "timeout":
-                    source.reason = "source_lost"
+            if source and source.reason == "timeout" and status.state in NOT_PLAYING:
+                source.reason = "source_lost"
         else:
             journal = JournalStatus(
                 folder=str(self._journal.folder),

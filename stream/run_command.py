@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 
 from .commands import LabelsOption, ModelsOption, parse_labels
 from .config import Config
 from .configuration import ConfigError, config_of_sources
+from .locator import redacted
 from .table import print_line
 
 if TYPE_CHECKING:
@@ -123,10 +123,20 @@ def _reload(live: "LiveRun", read: Callable[[], Config]) -> None:
         logger.error("the configuration is left as it was")
 
 
+class _LogLines(logging.Handler):
+    """Show what happens to processes and sources, one line each, however wide the terminal is."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        clock = time.strftime("%X", time.localtime(record.created))
+        print_line(self._console, f"{clock} {redacted(record.getMessage())}")
+
+
 def _log_to(console: Console) -> None:
-    """Show what happens to processes and sources, one line each."""
-    handler = RichHandler(console=console, show_path=False, markup=False, log_time_format="%X")
     root = logging.getLogger("playspot")
-    root.addHandler(handler)
+    root.addHandler(_LogLines(console))
     root.propagate = False
     root.setLevel(logging.INFO)

@@ -43,6 +43,12 @@ def looping(
         yield program
 
 
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run after a while; orphans whose end nobody has taken note of do not."""
+    _, left = psutil.wait_procs(processes, 1.0)
+    return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+
+
 def check_events(events: list[dict[str, Any]]) -> None:
     """Check that every event came once, in order, and that none is left open."""
     by_source = defaultdict(list)
@@ -73,7 +79,8 @@ def test_a_live_file_gives_the_steps_that_the_file_gives(
         assert steps[step.step]["scores"] == pytest.approx(step.scores, abs=1e-4)
         assert live.is_complete(steps[step.step])
     check_events(events)
-    assert any(event["end_reason"] == "end_of_stream" for event in events)
+    reasons = {event["end_reason"] for event in events if event["type"] == "end"}
+    assert reasons <= {"silence", "end_of_stream"}
 
 
 @pytest.mark.slow
@@ -118,8 +125,7 @@ def test_ctrl_c_twice_ends_everything_even_stopped_workers(
         program.take(0.2)
         program.process.send_signal(signal.SIGINT)
         assert program.process.wait(3.0) in (130, -signal.SIGINT)
-        _, alive = psutil.wait_procs(children, 1.0)
-        assert alive == []
+        assert living(children) == []
 
 
 @pytest.mark.slow
@@ -131,8 +137,7 @@ def test_the_death_of_the_supervisor_ends_all_workers(
         program.wait(lambda: "" in program.statuses)
         children = psutil.Process(program.process.pid).children(recursive=True)
         program.process.kill()
-        _, alive = psutil.wait_procs(children, 3.0)
-        assert alive == []
+        assert living(children) == []
 
 
 @pytest.mark.slow

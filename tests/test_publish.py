@@ -1,7 +1,11 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 import zmq
@@ -48,11 +52,20 @@ def test_a_topic_ends_with_a_slash_and_names_hold_none() -> None:
 
 
 def collect(endpoint: str, got: list[Event], **options: object) -> threading.Thread:
-    thread = threading.Thread(
-        target=lambda: got.extend(listen(endpoint, timeout=1.0, **options))  # type: ignore[arg-type]
-    )
+    def hear() -> None:
+        for event in listen(endpoint, **({"timeout": 1.0} | options)):  # type: ignore[arg-type]
+            got.append(event)
+
+    thread = threading.Thread(target=hear)
     thread.start()
     return thread
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 def publish_to_listener(sent: list[Event], **options: object) -> list[Event]:
@@ -125,6 +138,73 @@ def test_a_late_listener_gets_all_open_events_whatever_their_order() -> None:
         thread.join(10)
         publisher.close()
     assert got == [old, new]
+
+
+def test_events_that_never_come_are_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    sent = events(n_steps=6)
+    gaps: list[tuple[str, int, int]] = []
+    got = publish_to_listener(
+        [*sent[:2], *sent[4:]], on_gap=lambda *gap: gaps.append(gap), timeout=0.5
+    )
+    assert got == [*sent[:2], *sent[4:]]
+    assert gaps == [("stage", 2, 2)]
+    publish_to_listener([*sent[:2], *sent[4:]], timeout=0.5)
+    assert "stage: 2 events from seq 2 on did not arrive" in caplog.text
+
+
+def test_labels_that_are_not_subscribed_to_leave_no_gap() -> None:
+    log = EventLog("stage", MODEL)
+    both = events(label="drum") + events(label="violin")
+    sent = [
+        event.model_copy(update={"seq": n, "system_id": log.system_id, "id": event.label})
+        for n, event in enumerate(both)
+    ]
+    gaps: list[object] = []
+    got = publish_to_listener(
+        sent, sources=["stage"], labels=["violin"], on_gap=lambda *gap: gaps.append(gap)
+    )
+    assert [event.seq for event in got] == [4, 5, 6, 7]
+    assert gaps == []
+
+
+def test_a_publisher_that_takes_over_repeats_the_last_events_to_who_comes_back() -> None:
+    sent = events(n_steps=6)
+    got: list[Event] = []
+    with zmq.Context() as context:
+        first = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        thread = collect(first.endpoint, got)
+        assert first._socket.poll(5000)
+        for event in sent[:2]:
+            first.publish(event)
+        wait_for(lambda: len(got) == 2)
+        first.close()
+        second = Publisher(context, first.endpoint)
+        second.resume([sent[3]], sent[:4])  # 2 and 3 were kept, and not sent
+        second.publish(sent[4])  # before anybody is back
+        assert second._socket.poll(5000)
+        second.publish(sent[5])
+        thread.join(10)
+        second.close()
+    assert got == sent[:6]
+
+
+def test_a_subscriber_that_was_killed_is_forgotten() -> None:
+    code = (
+        "import sys\nfrom playspot.stream.subscriber import steps\n"
+        "for step in steps(sys.argv[1]): print(step)"
+    )
+    with zmq.Context() as context:
+        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        with subprocess.Popen([sys.executable, "-c", code, publisher.endpoint]) as subscriber:
+
+            def is_wanted() -> bool:
+                publisher.greet()
+                return publisher.is_wanted("playspot/steps/v1/", "stage")
+
+            wait_for(is_wanted)
+            subscriber.kill()
+        wait_for(lambda: not is_wanted())
+        publisher.close()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
+import pytest
+
 from playspot.engines.settings import Decoding
 from playspot.stream.detections import Region
-from playspot.stream.events import Box, Detection, Point
+from playspot.stream.events import Box, Detection, ModelInfo, Point
+from playspot.stream.publish import EventLog
 from playspot.stream.timeline import STEP, step_time
 from playspot.stream.tracks import Change, Tracker
 
@@ -93,3 +96,48 @@ def test_labels_do_not_mix() -> None:
     for step in range(3):
         tracker.update(step, [seen(0.9), seen(0.8, label="cello")])
     assert {track.label for track in tracker.open_tracks()} == {"violin", "cello"}
+
+
+def test_steps_that_never_came_are_part_of_a_gap() -> None:
+    tracker = Tracker(DECODING)
+    for step in (0, 1, 4):  # as two steps of silence
+        changes = tracker.update(step, [seen(0.9)])
+    assert kinds(changes) == ["update"]
+    changes = tracker.update(8, [seen(0.9)])
+    assert [(change.type, change.end_reason) for change in changes] == [("end", "timeout")]
+    assert changes[0].end_time == step_time(4) + STEP / 2
+
+
+def test_silence_that_was_heard_ends_an_event_as_silence_also_after_a_hole() -> None:
+    tracker = Tracker(DECODING)
+    tracker.update(0, [seen(0.9)])
+    tracker.update(1, [seen(0.9)])
+    assert tracker.update(3, [], "source_lost") == []
+    (end,) = tracker.update(4, [], "source_lost")
+    assert end.end_reason == "silence"
+
+
+def test_a_gap_of_exactly_gap_merge_is_merged() -> None:
+    decoding = Decoding(on=0.5, off=0.3, min_duration=0, gap_merge=3 * STEP)
+    assert kinds(run([0.9, 0, 0, 0, 0.9], decoding)).count("new") == 1
+    assert kinds(run([0.9, 0, 0, 0, 0, 0.9], decoding)).count("new") == 2
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 7, 100_003])
+def test_a_tracker_goes_on_with_what_another_had_reported(first: int) -> None:
+    log = EventLog("stage", ModelInfo(name="m", hash="h", engine="e", precision="fp32"), "run")
+    before, after = Tracker(DECODING), Tracker(DECODING)
+    changes = []
+    for step in (first, first + 1):
+        changes = before.update(step, [seen(0.9, x=0.2), seen(0.8, x=0.8)])
+    after.resume(log.event(change) for change in changes)
+    assert [t.start_time for t in after.open_tracks()] == [
+        t.start_time for t in before.open_tracks()
+    ]
+    for tracker in (before, after):
+        tracker.update(first + 2, [seen(0.7, x=0.8)])
+    ends = [
+        [(c.track.id, c.end_time, c.track.top_score) for c in t.flush(first + 2, "shutdown")]
+        for t in (before, after)
+    ]
+    assert ends[0] == ends[1]

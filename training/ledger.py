@@ -1,4 +1,4 @@
-"""What a subscriber saw of a live run, kept in bounded memory: were events lost, doubled, left open?
+"""Ledgers of what a subscriber saw of a live run: was anything lost, doubled, left open.
 
 In: events and steps of one source, in the order of their arrival. Out: counts, and histograms of
 gaps and ages; nothing here grows with the length of the run.
@@ -150,7 +150,7 @@ class StepLedger:
         self.n_skipped += step.step - self._step - 1 if self.n else 0
         self._step, self._captured = step.step, step.captured
         self.n += 1
-        self.statuses.update(step.modalities.items())
+        self.statuses.update(step.status.items())
         self.ages.add(step.latency_ms / 1000)
         if self.last_arrival is not None:
             self.gaps.add(now - self.last_arrival)
@@ -172,4 +172,4 @@ class StepLedger:
 
 def is_whole(step: LiveStep) -> bool:
     """Return whether every modality of a step was scored on its own complete input."""
-    return bool(step.modalities) and set(step.modalities.values()) == {"ok"}
+    return bool(step.status) and set(step.status.values()) == {"ok"}

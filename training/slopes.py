@@ -1,8 +1,8 @@
 """Does a process grow? Memory and open files over time, and their slope with its interval.
 
-A process that is replaced begins a new life with a level of its own; the slope is that within lives,
-over all lives of a role. Sums are kept, not samples, so a day of watching takes no more memory than
-a minute.
+A process that is replaced begins a new life with a level of its own; the slope is that within
+lives, over all lives of a role. Sums are kept, not samples, so a day of watching takes no more
+memory than a minute.
 """
 
 import math

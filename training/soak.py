@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .faults import KINDS, Fault, Faults, is_gone
 from .rtsp_server import RtspServer
-from .soak_checks import Check, FaultRecord, Records, checks
+from .soak_checks import FaultRecord, Records, checks
 from .soak_run import RunUnderTest, SoakError, can_mount
 from .soak_watch import Witness
 

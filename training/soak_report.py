@@ -39,6 +39,7 @@ def document_of(
             "events": records.events[name].n if name in records.events else 0,
             "captured": status.steps if status else None,
             "published": status.published if status else None,
+            "dropped": status.dropped if status else {},
             "drops": status.drops if status else {},
             "sessions": status.sessions if status else None,
             "restarts": status.restarts if status else None,

@@ -27,8 +27,7 @@ JOURNAL_INTERVAL = 5.0  # s between two looks at the journal
 
 @dataclass
 class Accounts:
-    """Steps captured that were neither published nor dropped, by source: none, but for those on
-    their way.
+    """Steps captured that were neither published nor dropped: those on their way, no others.
 
     Attributes
     ----------
@@ -44,8 +43,7 @@ class Accounts:
 
     def add(self, status: SourceStatus) -> None:
         """Take in a status."""
-        whole = (status.drops.get(stage, {}) for stage in ("detector", "publisher"))
-        n = status.steps - status.published - sum(sum(causes.values()) for causes in whole)
+        n = status.steps - status.published - sum(status.dropped.values())
         name = status.source
         self.open[name] = n
         self.most[name] = max(n, self.most.get(name, n))
@@ -130,7 +128,7 @@ class Witness:
     def pids(self) -> dict[str, int]:
         """Processes of the run by name, those that run, as of its last status."""
         workers = self.run.workers if self.run is not None else ()
-        return {w.name: w.pid for w in workers if w.state == "running"}
+        return {w.name: w.pid for w in workers if w.state == "running" and w.pid}
 
     def turn(self, wait_ms: int = TURN_MS) -> None:
         """Take in what has arrived, and look at processes and journal when it is time."""

@@ -1,0 +1,96 @@
+"""Packets of a live stream -> their times mended, and when each moment of the stream was captured.
+
+In: packets with the time at which they came. Out: timestamps that go on where they leapt, the
+monotonic time of any moment, and how well the streams lie to each other.
+"""
+
+from typing import Any
+
+from av.container import InputContainer
+from av.packet import Packet
+
+from .clock import Joints
+from .clock_sync import ArrivalClock
+from .live import ClockReport
+
+LIVE_STRIDE = 2.0  # s; timestamps of a live source that leap further are taken as joined
+MAX_CLOCK_DIFFERENCE = 1.0  # s; a camera that stamps with our own clock is no further off
+REPORT_ERROR_MS = 1.0  # what is left to sender reports and their timestamps
+
+
+class LiveClock:
+    """The time of one connection.
+
+    Parameters
+    ----------
+    scheme : str
+        Of its locator.
+    leading : int
+        Index of the stream whose packets tell the time: the pictures', if there are any.
+    other : int, optional
+        Index of the other stream.
+    """
+
+    def __init__(self, scheme: str, leading: int, other: int | None = None) -> None:
+        self._scheme, self._leading, self._other = scheme, leading, other
+        self._joints = Joints(LIVE_STRIDE)
+        self._clocks = {leading: ArrivalClock()}
+        if other is not None:
+            self._clocks[other] = ArrivalClock()
+        self._came: dict[int, float] = {}
+        self._newest = 0.0
+        self._reported: set[int] = set()
+        self._is_device = scheme == "v4l2"
+
+    def take(self, packet: "Packet[Any]", came: float) -> float | None:
+        """Mend the timestamps of a packet in place; return its time (s), if it has one."""
+        index = packet.stream_index
+        self._joints.mend(packet, came - self._came.get(index, came))
+        self._came[index] = came
+        if packet.has_sidedata("rtcp_sr"):
+            self._reported.add(index)
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
+            return None
+        time = float(stamp * packet.time_base)
+        self._newest = time
+        self._clocks[index].add(time, came)
+        self._is_device = self._is_device and abs(came - time) < MAX_CLOCK_DIFFERENCE
+        return time
+
+    def captured(self, time: float) -> float | None:
+        """Return when (`time.monotonic()`) a moment of the stream was captured, if it is known."""
+        if self._is_device:
+            return time
+        clock = self._clocks[self._leading]
+        if not clock.is_known and self._other is not None:
+            clock = self._clocks[self._other]
+        return clock.at(time) if clock.is_known else None
+
+    def report(self) -> ClockReport:
+        """Return how well sound and picture are aligned.
+
+        The timestamps of one container are its own word. So are those of RTSP, once there were
+        sender reports of each stream; until then the streams are put together by their first
+        packets, and only their arrival says how they lie to each other.
+        """
+        n_steps = len(self._joints.times)
+        if self._other is None:
+            kind = "device" if self._is_device else "arrival"
+            return ClockReport(kind, n_steps_of_clock=n_steps)
+        if self._scheme not in ("rtsp", "rtsps"):
+            return ClockReport("media", 0.0, 0.0, n_steps_of_clock=n_steps)
+        picture, sound = self._clocks[self._leading], self._clocks[self._other]
+        drift = sound.drift_ppm - picture.drift_ppm
+        if len(self._reported) == len(self._clocks):
+            return ClockReport("rtcp", 0.0, REPORT_ERROR_MS, drift, n_steps)
+        if not (picture.is_known and sound.is_known):
+            return ClockReport("arrival", None, None, 0.0, n_steps)
+        late = sound.at(self._newest) - picture.at(self._newest)
+        sure = picture.uncertainty + sound.uncertainty
+        return ClockReport("arrival", 1000 * late, 1000 * sure, drift, n_steps)
+
+
+def is_recording(container: InputContainer, scheme: str) -> bool:
+    """Return whether what is behind a URL has an end, so that it comes as fast as it is read."""
+    return scheme in ("http", "https") and (container.duration or 0) > 0
