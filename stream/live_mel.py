@@ -55,6 +55,8 @@ class _Sound(Heard):
     chunks: "deque[AudioChunk]" = field(default_factory=deque)  # not yet in `stream`
     stream: WindowStream | None = None  # None before the first step boundary after a hole
     origin: int = 0  # step at which `stream` began
+    settled: int = 0  # step from which its windows are those of the whole sound
+    cause: str = "lost"  # why those before are not
     end: Message | None = None
 
 
@@ -122,13 +124,14 @@ class MelStage:
                 self._hear(sound, sound.chunks.popleft())
             self._restart(sound, -(-chunk.start // STEP_SAMPLES), "lost")
         sound.chunks.append(chunk)
-        sound.received = chunk.start + len(chunk.waveform)
+        sound.received = _end(chunk)
 
     def _restart(self, sound: _Sound, step: int, cause: str) -> None:
         """Begin anew at a step; nothing from before it counts, unless it is the first of all."""
         sound.stream = sound_windows(self._job.front_end, self._job.latency)
-        sound.origin = step
-        self._miss(sound, step + self._settle if step else 0, cause)
+        sound.origin, sound.cause = step, cause
+        sound.settled = step + self._settle if step else 0
+        self._miss(sound, step, cause)
 
     def _is_due(self, sound: _Sound) -> bool:
         """Whether the next step has all that it needs, or will get no more."""
@@ -137,9 +140,11 @@ class MelStage:
         return sound.received >= sound.next_step * STEP_SAMPLES + self._needed
 
     def _serve(self, sound: _Sound) -> None:
-        before = sound.next_step
-        while sound.chunks and sound.next_step == before:
-            self._hear(sound, sound.chunks.popleft())
+        # To the next window, also where others lead up to it: who stops on the way may be too late
+        # at his next turn, and again at every other.
+        is_given = False
+        while sound.chunks and not is_given:
+            is_given = self._hear(sound, sound.chunks.popleft())
         if sound.chunks:
             return
         if sound.end is not None:
@@ -147,23 +152,31 @@ class MelStage:
         if sound.end is not None or sound.is_broken:
             self._roster.remove(sound)
 
-    def _hear(self, sound: _Sound, chunk: AudioChunk) -> None:
+    def _hear(self, sound: _Sound, chunk: AudioChunk) -> bool:
+        """Take in the chunk that follows; return whether that gave a window."""
         assert sound.stream is not None
         start = chunk.start - sound.origin * STEP_SAMPLES
         heard = chunk.waveform[max(0, -start) :]
-        if len(heard):
-            later = AudioChunk(max(0, start), heard, chunk.missing)
-            self._give(sound, sound.stream.push(later))
+        if not len(heard):
+            return False
+        later = AudioChunk(max(0, start), heard, chunk.missing)
+        return self._give(sound, sound.stream.push(later))
 
-    def _give(self, sound: _Sound, windows: list[SoundWindow]) -> None:
+    def _give(self, sound: _Sound, windows: list[SoundWindow]) -> bool:
+        is_given = False
         for window in windows:
             step = sound.origin + window.step
             if step < sound.next_step:
-                continue  # it would have seen what did not arrive, or was too late
+                continue  # it was told to have none
+            if step < sound.settled:
+                self._miss(sound, step + 1, sound.cause)
+                continue
             sound.next_step = step + 1
             placed = SoundWindow(step, window.window, window.output, window.missing)
             data = sound.labelled(step_time(step))
             self._out.give(window_message(sound.session.number, placed, data))
+            is_given = True
+        return is_given
 
     def _finish(self, sound: _Sound, end: Message) -> None:
         # Whoever sent `end` says how much sound there was: only if the last has come, the windows
@@ -196,6 +209,8 @@ class MelStage:
         begin = newest - self._settle
         if sound.chunks and sound.chunks[0].start < begin * STEP_SAMPLES < sound.received:
             self._restart(sound, begin, "late")
+            while _end(sound.chunks[0]) <= begin * STEP_SAMPLES:
+                sound.chunks.popleft()
 
     def _miss(self, sound: _Sound, until: int, cause: str) -> None:
         """Say of the steps below `until` of which nothing was said that they have no window."""
@@ -208,6 +223,10 @@ class MelStage:
 
 def _sound(session: Session, joined: int, now: float) -> _Sound:
     return _Sound(session, joined, now, next_step=joined)
+
+
+def _end(chunk: AudioChunk) -> int:
+    return chunk.start + len(chunk.waveform)
 
 
 def mel_live(worker: Worker, run: str, job: LiveMelJob) -> None:

@@ -273,9 +273,7 @@ class NetworkSource:
             yield from sessions.skip()
         yield from sessions.push(packet, now)
 
-    def _out(
-        self, items: list[Opened | MediaItem], sessions: LiveSessions
-    ) -> Iterator[LiveItem]:
+    def _out(self, items: list[Opened | MediaItem], sessions: LiveSessions) -> Iterator[LiveItem]:
         for item in items:
             if isinstance(item, Opened):
                 self._last_origin = sessions.origin

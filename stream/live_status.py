@@ -1,6 +1,7 @@
 """What the supervisor knows of a live run -> the status records that are published."""
 
 import time
+
 from .feed import Feed
 from .locator import redacted
 from .measure import Measures

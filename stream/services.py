@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .messages import Message
+from .restarts import HEALTHY_AFTER
 from .supervisor import Supervisor
 from .watched import Watched
 
@@ -92,7 +93,9 @@ def trouble_of(
     if watched.is_hung:
         return f"gave no sign of life for {watched.silence:.1f} s and was killed", False
     if watched.rss_mb > memory_limit_mb:
-        return f"has grown to {watched.rss_mb:.0f} MB, above {memory_limit_mb:.0f} MB", True
+        grown = f"has grown to {watched.rss_mb:.0f} MB, above memory_limit_mb {memory_limit_mb:.0f}"
+        # Who is above it soon after its start would be above it again and again.
+        return grown, watched.lived > HEALTHY_AFTER
     return None
 
 

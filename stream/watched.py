@@ -45,6 +45,7 @@ class Watched:
     data: dict[str, Any] = field(default_factory=dict)
     pid: int = 0
     last_reason: str = ""
+    _started: float = 0.0
     _heard: float = 0.0
     _patience: float = START_PATIENCE
     _now: Measures = field(default_factory=Measures)  # of this life
@@ -64,7 +65,8 @@ class Watched:
         self.restarts.started(now)
         self.is_running, self.retry_at, self.reason = True, None, ""
         self.pid = pid
-        self._heard, self._patience = now, START_PATIENCE
+        self._started = self._heard = now
+        self._patience = START_PATIENCE
 
     def report(self, data: dict[str, Any]) -> None:
         """Take in a report of `Worker.beat`; one of an earlier life is left aside."""
@@ -79,6 +81,11 @@ class Watched:
     def heard(self) -> None:
         """Take note of a sign of life; also after a pause of the supervisor itself."""
         self._heard = time.monotonic()
+
+    @property
+    def lived(self) -> float:
+        """Seconds since the start of this life."""
+        return time.monotonic() - self._started
 
     @property
     def silence(self) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playspot.engines.engine import FrontEnd
-from playspot.stream.deadlines import stage_limit
+from playspot.stream.deadlines import most_steps, stage_limit
 from playspot.stream.latency import sound_windows, steps_to_settle, window_look_ahead
 from playspot.stream.live_mel import LiveMelJob, MelStage
 from playspot.stream.measure import Measures
@@ -175,14 +175,14 @@ def test_who_is_too_late_goes_on_at_the_newest_step(feed: ModuleType) -> None:
     bench.clock.now += 0.1
     bench.work()
     assert bench.sent.steps("window") == [7]
-    assert bench.stale() == list(range(7))
+    assert bench.stale() == list(range(1, 7))  # nobody waits for those further back
     assert bench.measures.drops == {("stage", "late"): 7}
     window = bench.sent.of("window")[0]
     mine = seen(window.arrays[0], 7, 2)
     np.testing.assert_allclose(mine, seen(whole("paper")[7].window, 7, 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("n_sources", [1, 4])
+@pytest.mark.parametrize("n_sources", [5, 20])
 def test_under_twice_the_load_ages_stay_below_the_limit_and_drops_are_even(
     feed: ModuleType, monkeypatch: pytest.MonkeyPatch, n_sources: int
 ) -> None:
@@ -191,9 +191,9 @@ def test_under_twice_the_load_ages_stay_below_the_limit_and_drops_are_even(
     ages: dict[str, list[float]] = {}
     inner = bench.stage._hear
 
-    def slow(sound: Any, chunk: AudioChunk) -> None:
+    def slow(sound: Any, chunk: AudioChunk) -> bool:
         bench.clock.now += cost * CHUNK / STEP_SAMPLES
-        inner(sound, chunk)
+        return inner(sound, chunk)
 
     def kept(message: Message) -> bool:
         if message.kind == "window":
@@ -203,7 +203,7 @@ def test_under_twice_the_load_ages_stay_below_the_limit_and_drops_are_even(
 
     monkeypatch.setattr(bench.stage, "_hear", slow)
     bench.stage._out = Outlet(kept, bench.measures, bench.clock)
-    n = 100
+    n = 200
     sound = np.zeros(n * STEP_SAMPLES, np.float32)
     chunks = [AudioChunk(s, sound[s : s + CHUNK]) for s in range(0, len(sound), CHUNK)]
     due = []
@@ -247,9 +247,7 @@ def test_a_source_that_floods_is_kept_short(feed: ModuleType) -> None:
             bench.stage.work()
     sound = bench.stage._roster.get(1)
     assert sound is not None
-    assert len(sound.chunks) < 400
-    bench.work()
-    assert len(sound.chunks) < 12
+    assert len(sound.chunks) <= 300 + 8 * most_steps(2.0)
 
 
 def test_a_source_without_sound_is_only_passed_on(feed: ModuleType) -> None:

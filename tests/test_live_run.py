@@ -44,7 +44,7 @@ def looping(
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those that still run after a while; orphans whose end nobody has taken note of do not."""
+    """Return those that still run after a while; zombies, whose parent is gone, do not."""
     _, left = psutil.wait_procs(processes, 1.0)
     return [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
 

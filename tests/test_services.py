@@ -1,5 +1,6 @@
 """The rules of replacing workers; `test_live_run.py` kills real ones."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from playspot.stream.config import SourceConfig
 from playspot.stream.failures import FailureKind, SourceFailure
 from playspot.stream.feeds import Feeds
 from playspot.stream.messages import Message
+from playspot.stream.restarts import HEALTHY_AFTER
 from playspot.stream.services import Services
 
 
@@ -66,12 +68,23 @@ def test_a_silent_service_is_killed_and_started_again(
 
 
 def test_a_service_that_has_grown_too_large_is_replaced_without_a_failure(
-    processes: Any, services: Services
+    processes: Any, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    later = time.monotonic() + HEALTHY_AFTER + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     services.note(beat("flow", 1, rss_mb=1001.0))
     services.see_to()
     assert processes.started == ["flow", "flow"]
     assert services.watched[0].restarts.total == 0
+
+
+def test_a_service_that_is_too_large_from_the_start_is_backed_off(
+    processes: Any, services: Services
+) -> None:
+    for n in range(20):
+        services.note(beat("flow", 1 + n, rss_mb=1001.0))
+        services.see_to()
+    assert len(processes.started) == 2
 
 
 def test_a_service_that_dies_again_and_again_is_backed_off(

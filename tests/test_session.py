@@ -22,7 +22,7 @@ def test_a_session_survives_the_way_through_a_message_without_its_password() -> 
 
 @pytest.mark.parametrize("data", [{}, {"info": {}, "base": 0, "config": {}}, {"info": 3}])
 def test_what_is_no_announcement_is_refused(data: dict[str, object]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"session|SourceConfig"):
         Session.from_json(1, data)
 
 
