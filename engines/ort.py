@@ -1,11 +1,16 @@
 """A model run by ONNX Runtime on the CPU: a batch of inputs in, scores in [0, 1] out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+# From 1.29 on, ONNX Runtime tells its maker about the models it runs, and leaves a file in the
+# folder for temporary files, from the moment it is imported on. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 from .engine import Header, Kind, ModelError, Scores
 from .metadata import (

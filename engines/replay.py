@@ -1,5 +1,6 @@
 """Engines and a model set that give recorded scores: the test doubles of real models."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,11 +106,14 @@ class ReplayModels:
     scores : dict
         Modality to recorded scores (N, K, ...): input n gets score n modulo N.
     decoding : Decoding, optional
+    seconds : float
+        How long each engine takes for an input.
     """
 
     headers: dict[ModalityName, Header]
     scores: dict[ModalityName, Scores]
     decoding: Decoding = field(default_factory=Decoding)
+    seconds: float = 0.0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -119,7 +123,7 @@ class ReplayModels:
     def load(self) -> dict[ModalityName, Engine]:
         """Return a new engine for each modality, at the beginning of its recording."""
         return {
-            name: ReplayEngine(header, _Repeat(self.scores[name]))
+            name: ReplayEngine(header, _Repeat(self.scores[name], self.seconds))
             for name, header in self.headers.items()
         }
 
@@ -131,9 +135,11 @@ class ReplayModels:
 @dataclass
 class _Repeat:
     scores: Scores
+    seconds: float
     n_given: int = 0
 
     def __call__(self, batch: NDArray[Any]) -> Scores:
+        time.sleep(len(batch) * self.seconds)
         index = np.arange(self.n_given, self.n_given + len(batch)) % len(self.scores)
         self.n_given += len(batch)
         return self.scores[index]

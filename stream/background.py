@@ -52,10 +52,10 @@ class Background(Generic[T]):
         """Whether there will be no more items."""
         return self._is_done and not self._waiting
 
-    @property
-    def n_waiting(self) -> int:
-        """How many items have come and were not taken."""
-        return len(self._waiting)
+    def waiting(self) -> list[T]:
+        """Return the items that have come and were not taken."""
+        with self._changed:
+            return [item for item, _ in self._waiting]
 
     def take(self, wait: float) -> tuple[T, float] | None:
         """Return the next item and when it came, or None if there is none within `wait` seconds.

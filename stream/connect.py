@@ -33,6 +33,7 @@ _WEB_FORMATS: Final = ",".join(sorted((av.formats_available - REFUSED_FORMATS) |
 
 REORDER_US = 200_000  # how long RTP over UDP waits for a packet that others have overtaken
 UDP_BUFFER = 4 * 2**20  # bytes; a key picture comes at once
+RTSP_LOOK_US = 500_000  # into the streams before they begin; the SDP says most of it
 MAX_STREAMS = 32
 # What a camera is asked for, first to last; the models see 256 px, so no more than VGA.
 _CAMERA_MODES: Final[tuple[dict[str, str], ...]] = (
@@ -64,6 +65,7 @@ def connect(locator: Locator, config: SourceConfig) -> InputContainer:
     if locator.scheme in ("rtsp", "rtsps"):
         format_ = "rtsp"
         options |= {"max_delay": str(REORDER_US), "buffer_size": str(UDP_BUFFER)}
+        options["analyzeduration"] = str(RTSP_LOOK_US)
         if config.transport == "tcp":
             options["rtsp_flags"] = "prefer_tcp"  # a camera that has only UDP is still heard
         else:

@@ -23,7 +23,7 @@ def stage_limit(budget: float, look_ahead: float) -> float:
 
     Examples
     --------
-    >>> stage_limit(2.0, 0.736)
+    >>> round(stage_limit(2.0, 0.736), 3)
     1.368
     """
     return look_ahead + STAGE_SHARE * max(0.0, budget - look_ahead)
@@ -61,9 +61,14 @@ class Pace:
         self._recent.append((seconds, n_steps))
 
     @property
+    def slowest(self) -> float:
+        """Seconds of the slowest of the recent batches."""
+        return max((seconds for seconds, _ in self._recent), default=0.0)
+
+    @property
     def reserve(self) -> float:
-        """Time (s) to keep for the work on a step: twice the slowest of the recent batches."""
-        return max(LEAST_RESERVE, 2 * max((seconds for seconds, _ in self._recent), default=0.0))
+        """Seconds to keep for the work on a step: twice the slowest of the recent batches."""
+        return max(LEAST_RESERVE, 2 * self.slowest)
 
     @property
     def batch(self) -> int:
@@ -84,12 +89,20 @@ class Deadlines:
     budget: float
     look_ahead: float
 
-    def wait(self, reserve: float) -> float:
+    def start(self, pace: Pace) -> float:
+        """Return until when it begins a step.
+
+        Where twice the slowest batch would leave too little time after the look-ahead, once must
+        do; and where not even that fits, it still tries the newest steps: it may have been a fit.
+        """
+        middle = (self.look_ahead + self.budget) / 2
+        return max(
+            self.look_ahead + LEAST_RESERVE,
+            self.budget - pace.reserve,
+            min(middle, self.budget - pace.slowest),
+        )
+
+    def wait(self, pace: Pace) -> float:
         """Return until when it waits for what is missing; the step can then still be begun."""
         share = self.look_ahead + WAIT_SHARE * max(0.0, self.budget - self.look_ahead)
-        return min(share, self.start(1.5 * reserve))
-
-    def start(self, reserve: float) -> float:
-        """Return until when it begins a step; however slow it is, it tries those that come soon."""
-        half = self.look_ahead + (self.budget - self.look_ahead) / 2
-        return max(half, self.budget - reserve)
+        return min(share, self.start(pace) - LEAST_RESERVE / 2)

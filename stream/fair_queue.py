@@ -27,7 +27,3 @@ class Turns:
         """Take note that a source is served."""
         self._served.pop(name, None)
         self._served[name] = None
-
-    def forget(self, name: str) -> None:
-        """Remove a source that is gone."""
-        self._served.pop(name, None)

@@ -9,6 +9,7 @@ file is enough to go on, and the oldest is removed when all take more than the s
   the last one; it is cut off by whoever opens the journal next.
 * A full disk: a line that did not fit is taken back, and waits in memory with those after it; it is
   tried again. What has waited for too long is dropped, counted, and made good by a line of state.
+  A process that is killed meanwhile takes what waits along; `seq` goes on even so (`marks.py`).
 * Power failure: the last seconds may be lost; there is no fsync.
 """
 

@@ -15,6 +15,7 @@ from .live import ClockReport
 
 LIVE_STRIDE = 2.0  # s; timestamps of a live source that leap further are taken as joined
 MAX_CLOCK_DIFFERENCE = 1.0  # s; a camera that stamps with our own clock is no further off
+PATH_ERROR = 0.1  # s; sound and picture take their time to be coded and sent, not the same
 REPORT_ERROR_MS = 1.0  # what is left to sender reports and their timestamps
 
 
@@ -37,24 +38,24 @@ class LiveClock:
         self._clocks = {leading: ArrivalClock()}
         if other is not None:
             self._clocks[other] = ArrivalClock()
-        self._came: dict[int, float] = {}
-        self._newest = 0.0
+        self._last: dict[int, float] = {}  # time of the last packet
         self._reported: set[int] = set()
         self._is_device = scheme == "v4l2"
 
     def take(self, packet: "Packet[Any]", came: float) -> float | None:
         """Mend the timestamps of a packet in place; return its time (s), if it has one."""
         index = packet.stream_index
-        self._joints.mend(packet, came - self._came.get(index, came))
-        self._came[index] = came
+        # As much as the stream lags behind the clock, it may leap ahead: a pause is no joint.
+        clock, last = self._clocks[index], self._last.get(index)
+        self._joints.mend(packet, max(0.0, came - clock.at(last)) if last is not None else 0.0)
         if packet.has_sidedata("rtcp_sr"):
             self._reported.add(index)
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return None
         time = float(stamp * packet.time_base)
-        self._newest = time
-        self._clocks[index].add(time, came)
+        self._last[index] = time
+        clock.add(time, came)
         self._is_device = self._is_device and abs(came - time) < MAX_CLOCK_DIFFERENCE
         return time
 
@@ -86,8 +87,9 @@ class LiveClock:
             return ClockReport("rtcp", 0.0, REPORT_ERROR_MS, drift, n_steps)
         if not (picture.is_known and sound.is_known):
             return ClockReport("arrival", None, None, 0.0, n_steps)
-        late = sound.at(self._newest) - picture.at(self._newest)
-        sure = picture.uncertainty + sound.uncertainty
+        newest = max(self._last.values())
+        late = sound.at(newest) - picture.at(newest)
+        sure = picture.uncertainty + sound.uncertainty + PATH_ERROR
         return ClockReport("arrival", 1000 * late, 1000 * sure, drift, n_steps)
 
 

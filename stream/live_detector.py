@@ -6,6 +6,7 @@ the next message of its session says how many were, so that whoever comes after 
 steps that nobody counted (`dropped`). Steps of a source leave in order.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from .worker import Worker
 
 SCORED = "scored"
 ANNOUNCE_INTERVAL = 0.9  # s; an opening arrives by three ways, once a second by each
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class _Watched(Heard):
     end: Message | None = None
     counts: bool = True  # False until the first step, where it was joined in the middle
     dropped: "Counter[str]" = field(default_factory=Counter)  # since the last message that left
+    is_refused: bool = False  # by a network; said once
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class DetectorStage:
     deadlines : Deadlines
     out : Outlet
     measures : Measures
-        Drops: "late", "lost" (nothing of the step arrived), "full".
+        Drops: "late", "lost" (nothing of the step arrived), "full", "failed" (a network refused
+        the inputs).
     clock : callable
         `time.monotonic`, or what a test has in its place.
     between : callable
@@ -140,10 +145,9 @@ class DetectorStage:
         batch = self._batch()
         if batch:
             self._score(batch)
-        for watched in list(self._roster):  # only now: the last step may have been in the batch
-            if watched.aligner.n_steps is not None and not watched.aligner.has_next:
-                self._close(watched)
-        return bool(batch)
+        # Only now: the last step may have been in the batch.
+        closed = [watched for watched in self._roster if self._is_through(watched)]
+        return any([self._close(watched) for watched in closed]) or bool(batch)
 
     def _watch(self, session: Session, joined: int, now: float) -> _Watched:
         expected = modalities_of(session.info) & set(self._scorer.engines)
@@ -195,12 +199,12 @@ class DetectorStage:
 
     def _next(self, watched: _Watched, now: float) -> _Due | None:
         """Return the next step of a session if it is time for it; drop those that are too late."""
-        aligner, reserve = watched.aligner, self._pace.reserve
+        aligner = watched.aligner
         while aligner.has_next and (watched.lag is not None or aligner.n_steps is not None):
             age = now - watched.captured(step_time(aligner.next_step))
-            if age > self._deadlines.start(reserve):
+            if age > self._deadlines.start(self._pace):
                 self._skip(watched, aligner.next_step + 1)
-            elif not aligner.is_complete and age < self._deadlines.wait(reserve):
+            elif not aligner.is_complete and age < self._deadlines.wait(self._pace):
                 return None
             elif not aligner.has_input:
                 self._skip(watched, aligner.next_step + 1)
@@ -223,12 +227,26 @@ class DetectorStage:
         begun = self._clock()
         for due in batch:
             due.watched.grid = due.watched.grid or grid_of(due.inputs.inputs)
-        maps = self._scorer.maps(
-            [(due.inputs.inputs, due.watched.grid) for due in batch], self._between
-        )
-        for due, of_step in zip(batch, maps, strict=True):
-            self._give(due, of_step)
+        for due, maps in zip(batch, self._maps(batch), strict=True):
+            if maps is None:
+                self._drop(due.watched, "failed")
+            else:
+                self._give(due, maps)
         self._pace.add(self._clock() - begun, len(batch))
+
+    def _maps(self, batch: list[_Due]) -> list[Maps | None]:
+        """Return the maps of steps; None for one whose inputs a network refuses."""
+        try:
+            items = [(due.inputs.inputs, due.watched.grid) for due in batch]
+            return [*self._scorer.maps(items, self._between)]
+        except ValueError as error:
+            if len(batch) > 1:  # one source must not end the steps of the others
+                return [maps for due in batch for maps in self._maps([due])]
+            watched = batch[0].watched
+            if not watched.is_refused:
+                watched.is_refused = True
+                logger.warning("%s: cannot be scored: %s", watched.name, error)
+            return [None]
 
     def _give(self, due: _Due, maps: Maps) -> None:
         watched, inputs = due.watched, due.inputs
@@ -255,8 +273,11 @@ class DetectorStage:
         else:
             watched.dropped["full"] += 1  # counted by the outlet
 
-    def _close(self, watched: _Watched) -> None:
-        """Forget a session of which all steps are through, and say so."""
+    def _is_through(self, watched: _Watched) -> bool:
+        return watched.aligner.n_steps is not None and not watched.aligner.has_next
+
+    def _close(self, watched: _Watched) -> bool:
+        """Forget a session of which all steps are through, once that could be told."""
         reason = "timeout" if self._clock() - watched.heard > FORGET_AFTER else "source_lost"
         end = watched.end or Message("end", watched.session.number, watched.aligner.next_step)
         data = {
@@ -266,8 +287,10 @@ class DetectorStage:
             **end.data,
             "dropped": dict(watched.dropped),
         }
-        if self._out.tell(Message("end", end.source, end.index, data)) or watched.is_broken:
+        is_told = self._out.tell(Message("end", end.source, end.index, data))
+        if is_told or watched.is_broken:
             self._roster.remove(watched)
+        return is_told or watched.is_broken
 
 
 def _n_delivered(modality: ModalityName, end: Message) -> int | None:

@@ -7,7 +7,7 @@ received nothing is made up: sound that lags is filled as missing, pictures are 
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import av
@@ -82,6 +82,7 @@ class LiveSessions:
         self._early: list[Timed[VideoFrame] | Timed[AudioFrame]] = []
         self._began = math.inf
         self._is_open = self._is_skipping = False
+        self._resume_at: Packet[Any] | None = None
         self._skipped_from: float | None = None  # time of the stream
         self._upright: Upright | None = None
         self._kind: tuple[Any, ...] = ()  # of the pictures; another one is another session
@@ -93,27 +94,34 @@ class LiveSessions:
         self.n_frames = 0
 
     @property
-    def is_skipping(self) -> bool:
-        """Whether pictures are left out until the next key frame."""
-        return self._is_skipping
+    def video_index(self) -> int | None:
+        """Which stream the pictures are."""
+        return self._video.index if self._video is not None else None
 
     def push(self, packet: "Packet[Any]", now: float) -> Iterator[SessionItem]:
         """Yield what is settled once a packet has come, `now` on the clock of the machine."""
-        if self._video is not None and packet.stream_index == self._video.index:
-            if self._is_skipping and not packet.is_keyframe:
-                return
-            self._is_skipping = False
+        if packet.stream_index == self.video_index:
+            if self._is_skipping:
+                if packet is not self._resume_at and (self._resume_at or not packet.is_keyframe):
+                    return
+                self._is_skipping = False
             for picture in self._pictures.push(packet):
                 yield from self._take(picture, now)
         elif self._audio is not None and packet.stream_index == self._audio.index:
             for sound in self._sound.push(packet):
                 yield from self._take(sound, now)
 
-    def skip(self) -> Iterator[SessionItem]:
-        """Leave out pictures until the next key frame, because the reader is late."""
+    def skip(self, resume_at: "Packet[Any] | None") -> Iterator[SessionItem]:
+        """Leave out pictures, because the reader is late.
+
+        Parameters
+        ----------
+        resume_at : Packet or None
+            Key frame to go on with; None: the next one.
+        """
         if self._is_skipping:
             return
-        self._is_skipping = True
+        self._is_skipping, self._resume_at = True, resume_at
         self._pictures.forget()
         if self._is_open and self._upright is not None:
             if self._skipped_from is None:
@@ -243,15 +251,22 @@ class LiveSessions:
     def _end(self) -> Iterator[SessionItem]:
         self._is_open = False
         yield from self._placer.flush()
-        ticks = list(self._sampler.flush())
-        duration = max(self._sampler.end, self._placer.n_samples / SAMPLE_RATE)
-        exist = n_steps(duration)
-        yield from self._images(t for t in ticks if t[0] // TICKS_PER_STEP < exist)
+        for tick in self._sampler.flush():
+            if self._sound.is_usable:  # as in a file whose sound is over before the picture
+                until = min(tick[0] * TICK_SAMPLES, math.ceil(self._sampler.end * SAMPLE_RATE))
+                yield from self._placer.fill(until)
+            if tick[0] // TICKS_PER_STEP < n_steps(self._reached):
+                yield from self._images([tick])
+        duration = self._reached
         if self._sound.is_usable:
             yield from self._placer.fill(math.ceil(duration * SAMPLE_RATE - 1e-6))
-        yield End(duration, exist)
+        yield End(duration, n_steps(duration))
 
-    def _images(self, ticks: "Iterator[tuple[int, VideoFrame]]") -> Iterator[GreyFrame | Picture]:
+    @property
+    def _reached(self) -> float:
+        return max(self._sampler.end, self._placer.n_samples / SAMPLE_RATE)
+
+    def _images(self, ticks: "Iterable[tuple[int, VideoFrame]]") -> Iterator[GreyFrame | Picture]:
         if self._upright is None:
             return
         for tick, frame in ticks:

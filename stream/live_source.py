@@ -227,7 +227,7 @@ class NetworkSource:
             is_over = taken is None and read.is_over
             if is_over:
                 items += sessions.flush()
-            items += sessions.look(time.monotonic(), is_drained=read.n_waiting == 0)
+            items += sessions.look(time.monotonic(), is_drained=not read.waiting())
             yield from self._out(items, sessions)
             if is_over:
                 break
@@ -269,9 +269,18 @@ class NetworkSource:
         if self._pacer is not None and self._pacer.anchor is not None and at is not None:
             self._pacer.stall(at, came)
             ready = max(came, self._pacer.anchor + at)
-        if now - ready > MAX_BEHIND:
-            yield from sessions.skip()
+        if now - ready > MAX_BEHIND and packet.stream_index == sessions.video_index:
+            key = self._newest_key(packet.stream_index)
+            if key is not None or now - ready > 2 * MAX_BEHIND:
+                yield from sessions.skip(key)
         yield from sessions.push(packet, now)
+
+    def _newest_key(self, index: int) -> "Packet[Any] | None":
+        waiting = self._read.waiting() if self._read is not None else []
+        for item in reversed(waiting):
+            if isinstance(item, Packet) and item.stream_index == index and item.is_keyframe:
+                return item
+        return None
 
     def _out(self, items: list[Opened | MediaItem], sessions: LiveSessions) -> Iterator[LiveItem]:
         for item in items:

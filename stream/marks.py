@@ -1,4 +1,4 @@
-"""Marks: how far each source is, kept where a process that is killed does not take it along.
+"""Marks: how far each source is (steps, `seq`), kept where a process that is killed leaves it.
 
 One line of JSON a source, always `LINE` bytes long at the same place of the file, overwritten in
 place: a line lies within one page, so the kernel takes it as a whole or not at all, and a disk that

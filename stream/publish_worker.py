@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..engines.settings import Decoding
 from .account import Account
@@ -187,7 +187,9 @@ class LivePublisher:
             source = self._followed(name)
             source.log.seq = max(source.log.seq, found.seq.get(name, 0))
         for event in found.open.values():
-            self._followed(event.source).tracker.resume([event])
+            source = self._followed(event.source)
+            source.tracker.resume([event])
+            source.account.step = max(source.account.step, event.step)  # where marks are missing
         for event in found.left.values():
             source = self._followed(event.source)
             self._send(source, [source.log.end_of(event)])
@@ -216,7 +218,8 @@ class LivePublisher:
     def _take(self, message: Message) -> None:
         number = message.source
         if message.kind == "open":
-            self._open(Session.from_json(number, message.data))
+            if number not in self._sessions:  # it is announced again and again
+                self._open(Session.from_json(number, message.data))
         elif message.kind == "scored":
             if number in self._sessions:
                 self._step(message)
@@ -230,12 +233,10 @@ class LivePublisher:
             self._status(str(message.data["source"]), message.data["record"])
         elif message.kind == "off":
             source = self._sources.get(str(message.data["name"]))
-            if source is not None:
+            if source is not None and message.data["reason"] in get_args(EndReason):
                 source.reason = message.data["reason"]
 
     def _open(self, session: Session) -> None:
-        if session.number in self._sessions:
-            return
         self._sessions[session.number] = session
         name = session.info.name
         own = sorted(n for n, known in self._sessions.items() if known.info.name == name)
@@ -256,6 +257,8 @@ class LivePublisher:
         """Publish a scored step."""
         data = message.data
         name, base = str(data["name"]), int(data["base"])
+        age = time.monotonic() - float(data["captured"])
+        seen = [_seen(region) for region in data["seen"]]
         source = self._followed(name)
         if not source.account.take(message.source, base, message.index, data.get("dropped")):
             self._keep(name, source)
@@ -267,9 +270,7 @@ class LivePublisher:
                 hole = "source_lost"
             source.session, source.reason = message.source, "timeout"
         source.heard = time.monotonic()
-        changes = source.tracker.update(step, [_seen(region) for region in data["seen"]], hole)
-        age = time.monotonic() - float(data["captured"])
-        self._publish(source, changes, 1000 * age)
+        self._publish(source, source.tracker.update(step, seen, hole), 1000 * age)
         self._worker.measures.age(name, age)
         if self._publisher is not None and self._publisher.is_wanted(STEP_ROOT, name):
             live_step = LiveStep(
@@ -298,7 +299,7 @@ class LivePublisher:
         self._keep(name, source)
         if data["reason"] != "end_of_stream":
             source.reason = "source_lost"
-        elif source.session in (0, number):  # else the next session has begun to play
+        elif number >= source.session:  # else the next session has begun to play
             self._flush(source, "end_of_stream", step_time(base) + float(data["duration"]))
 
     def _end_silent(self) -> None:
@@ -319,11 +320,7 @@ class LivePublisher:
     ) -> None:
         """Publish the events of changes."""
         events = [
-            source.log.event(
-                change,
-                latency_ms,
-                zones_of(change.detection.point, source.zones),
-            )
+            source.log.event(change, latency_ms, zones_of(change.detection.point, source.zones))
             for change in changes
         ]
         self._send(source, events)

@@ -88,6 +88,9 @@ def serve(
                     stage.take(name, receive(socket))
                 except MessageError as error:
                     logger.warning("%s: skipped a message: %s", worker.name, error)
+                except (ValueError, LookupError, TypeError) as error:
+                    # One source must not end what serves all of them.
+                    logger.warning("%s: skipped what lacks something: %r", worker.name, error)
         worker.beat(n=n_taken)
         is_busy = stage.work()
 

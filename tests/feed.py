@@ -59,7 +59,7 @@ def reading(
     number: int, name: str, items: Iterable[MediaItem], start: float
 ) -> Iterator[tuple[float, str, Message]]:
     """Yield (when, socket, message) of a session whose media time 0 is captured at `start`."""
-    ticks, pictures, samples = 0, 0, 0
+    ticks, pictures, samples, latest = 0, 0, 0, start
     is_first = {"grey": True, "pictures": True}
     for item in items:
         if isinstance(item, End):
@@ -67,7 +67,7 @@ def reading(
             data |= {"ticks": ticks, "pictures": pictures, "samples": samples}
             message = Message("end", number, item.n_steps, data)
             for socket in ("pictures", "grey", "pcm"):
-                yield start + item.duration, socket, message
+                yield max(latest, start + item.duration), socket, message
             return
         if isinstance(item, GreyFrame):
             time, socket = tick_time(item.tick), "grey"
@@ -86,4 +86,5 @@ def reading(
         if socket in is_first:
             message.data["first"], is_first[socket] = is_first[socket], False
         length = len(item.waveform) / SAMPLE_RATE if isinstance(item, AudioChunk) else 0.0
+        latest = max(latest, start + time + length)
         yield start + time + length, socket, message

@@ -8,11 +8,19 @@ def test_a_stage_begins_nothing_before_the_look_ahead_is_over() -> None:
     assert stage_limit(0.5, 0.736) == 0.736
 
 
-def test_waiting_ends_in_time_to_begin() -> None:
-    deadlines = Deadlines(2.0, 0.736)
-    for reserve in (0.1, 0.3, 0.9, 5.0):
-        assert deadlines.wait(reserve) <= deadlines.start(reserve) < deadlines.budget
-        assert deadlines.wait(reserve) > deadlines.look_ahead
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 0.6, 1.1, 5.0])
+def test_waiting_ends_in_time_to_begin_and_not_before_the_look_ahead(seconds: float) -> None:
+    deadlines, pace = Deadlines(2.0, 0.736), Pace()
+    pace.add(seconds, 1)
+    assert deadlines.look_ahead < deadlines.wait(pace) < deadlines.start(pace)
+    assert deadlines.start(pace) < deadlines.budget
+
+
+def test_a_step_is_begun_in_time_to_be_finished_if_that_is_possible_at_all() -> None:
+    deadlines, pace = Deadlines(2.0, 0.736), Pace()
+    for seconds in (0.04, 0.3, 0.7, 1.1):
+        pace.add(seconds, 1)
+        assert deadlines.start(pace) + seconds <= deadlines.budget
 
 
 def test_the_reserve_is_twice_the_slowest_batch_of_late() -> None:

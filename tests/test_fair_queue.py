@@ -16,7 +16,5 @@ def test_a_new_source_comes_before_all_others() -> None:
 
 def test_only_those_that_wait_are_ordered() -> None:
     turns = Turns()
-    turns.take("gone")
-    turns.forget("gone")
     turns.take("b")
     assert turns.order(["a"]) == ["a"]

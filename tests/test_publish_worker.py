@@ -160,8 +160,8 @@ def test_a_file_that_is_over_ends_its_events_at_its_end(stage: Stage) -> None:
 def test_the_events_of_a_silent_source_are_ended(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, message: Message | None, reason: str
 ) -> None:
-    monkeypatch.setattr(publish_worker, "SILENCE", 1.2)
-    stage.turn(opening(), scored(0), *([message] if message else []))
+    monkeypatch.setattr(publish_worker, "SILENCE", 0.2)
+    stage.turn(opening(gap_merge=0.1), scored(0), *([message] if message else []))
     deadline = time.monotonic() + 5
     events: list[Event] = []
     while not events and time.monotonic() < deadline:
@@ -226,6 +226,31 @@ def test_another_publisher_of_the_run_goes_on_with_the_open_events(folder: Path)
         stage.kill()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits on the size of files are POSIX")
+def test_a_full_disk_and_a_kill_do_not_double_a_seq(folder: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    stage = Stage(folder)
+    sent = stage.turn(opening(), scored(0))
+    try:
+        size = (folder / "events-00000001.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        sent += stage.turn(scored(1), scored(2))
+        stage.kill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    stage = Stage(folder, run=stage.run)
+    try:
+        sent += stage.turn(opening(), scored(3))
+    finally:
+        stage.kill()
+    assert [event.seq for event in sent] == [0, 1, 2, 3]
+    assert len({event.id for event in sent}) == 1
+
+
 def test_another_run_ends_what_a_killed_one_left_open(folder: Path) -> None:
     stage = Stage(folder)
     (new,) = stage.turn(opening(), scored(4))
@@ -239,9 +264,9 @@ def test_another_run_ends_what_a_killed_one_left_open(folder: Path) -> None:
         assert stage.turn(opening(), scored(0))[0].seq == 1
     finally:
         stage.kill()
-    with_journal = Journal(folder, "run3")
-    assert set(with_journal.found.left) == {"stage.run2.1"}
-    with_journal.close()
+    journal = Journal(folder, "run3")
+    assert set(journal.found.left) == {"stage.run2.1"}
+    journal.close()
 
 
 def test_steps_and_statuses_have_topics_of_their_own(stage: Stage) -> None:

@@ -40,6 +40,7 @@ def render_clip(
     labels: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 144),
     video_rate: float = VIDEO_RATE,
+    key_interval: float | None = None,
 ) -> Truth:
     """Render one clip and return its truth, also written beside it as JSON.
 
@@ -58,6 +59,8 @@ def render_clip(
         In pixels, both even.
     video_rate : float
         Pictures per second.
+    key_interval : float, optional
+        Seconds between key pictures; as the encoder likes without it.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def render_clip(
     renderer = Renderer(scene, size)
     n_frames = round(duration * video_rate)
     frames = (renderer.frame(k / video_rate) for k in range(n_frames))
-    write_video(path, frames, make_sound(scene), size, video_rate)
+    write_video(path, frames, make_sound(scene), size, video_rate, key_interval)
     path.with_suffix(".json").write_text(json.dumps(truth, separators=(",", ":")), "utf-8")
     return truth
 
@@ -215,6 +218,7 @@ def write_video(
     waveform: Waveform,
     size: tuple[int, int],
     video_rate: float,
+    key_interval: float | None = None,
 ) -> None:
     """Write pictures and sound as MP4; both start at time 0.
 
@@ -229,6 +233,8 @@ def write_video(
         In pixels, both even.
     video_rate : float
         Pictures per second.
+    key_interval : float, optional
+        Seconds between key pictures.
     """
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         rate = Fraction(video_rate).limit_denominator(1001)
@@ -236,6 +242,8 @@ def write_video(
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
         video.thread_count = 1
+        if key_interval is not None:
+            video.gop_size = max(1, round(key_interval * video_rate))
         video.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = 64_000

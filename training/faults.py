@@ -260,12 +260,8 @@ class Faults:
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether a process has ended; one that nobody has taken note of has ended too."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return True
-    return state in "ZX"
+    """Return whether a process has ended and its parent has taken note of it."""
+    return not Path(f"/proc/{pid}").exists()
 
 
 def _fill(path: Path) -> None:

@@ -64,9 +64,7 @@ def cached_inputs(clip: CachedClip) -> Inputs:
     return Inputs(clip.pictures, stacks, clip.log_mel, None, clip.n_steps)
 
 
-def read_inputs(
-    path: Path, engines: dict[str, Engine], latency: Latency = "normal"
-) -> Inputs:
+def read_inputs(path: Path, engines: dict[str, Engine], latency: Latency = "normal") -> Inputs:
     """Return the inputs of a clip as these engines ask for them, decoded now.
 
     Raises

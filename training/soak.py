@@ -25,6 +25,7 @@ from .soak_watch import Witness
 
 START_PATIENCE = 90.0  # s, until every source has given a complete step
 NOTICE_PATIENCE = 10.0  # s, for a process that must be gone
+STATUS_PATIENCE = 1.5  # s, for a status that says more than the last one
 RECOVERY_PATIENCE = 40.0  # s, beyond the wait that the run announces
 SETTLE = 2.0  # s after a recovery; what a fault does to others may show later
 BREATH = (2.0, 6.0)  # s between two faults
@@ -33,6 +34,7 @@ QUIET_PART = 0.25  # of the time, at the end: nothing is broken, memory may sett
 SOURCE_TIMEOUT = 3.0  # s; of the sources: a stall is longer
 SEED = 300_200
 SCENE_SECONDS, SCENE_SIZE = 20.0, (320, 180)
+KEY_INTERVAL = 1.0  # s, as a camera's: a client sees nothing before the next key picture
 CLOCK_FAULTS = "&skew_ppm=100&step_ms=300&step_at=60"  # of the sound card of the last band
 
 
@@ -111,7 +113,13 @@ class Soak:
         path = self.folder / f"scene{number}.mp4"
         if not path.exists():
             self.say(f"rendering {path.name}")
-            render_clip(path, seed=SEED + number, duration=SCENE_SECONDS, size=SCENE_SIZE)
+            render_clip(
+                path,
+                seed=SEED + number,
+                duration=SCENE_SECONDS,
+                size=SCENE_SIZE,
+                key_interval=KEY_INTERVAL,
+            )
         return RtspServer(path)
 
 
@@ -184,13 +192,15 @@ class _Course:
         announced = 0.0
         if fault.duration:
             self._watch(began + fault.duration - time.monotonic())
-            announced = max((self._announced(name) for name in fault.concerned), default=0.0)
+            announced = self._announced(fault.concerned)
             appeared = {name: witness.arrived.get(name, math.inf) - began for name in appearing}
             fault.end()
             began = time.monotonic()
             witness.expect(fault.concerned, time.time())
         elif fault.pid is None:
             fault.end()
+            self._wait_for(lambda: self._announced(fault.concerned) > 0, STATUS_PATIENCE)
+            announced = self._announced(fault.concerned)
         patience = RECOVERY_PATIENCE + announced
         self._wait_for(lambda: witness.arrived.keys() >= fault.concerned, patience)
         recovered = {name: witness.arrived.get(name, math.inf) - began for name in fault.concerned}
@@ -202,9 +212,10 @@ class _Course:
             fault.kind, fault.target, at, noticed, recovered, announced, max(gaps, default=None)
         )
 
-    def _announced(self, source: str) -> float:
-        status = self.witness.status.get(source)
-        return (status.retry_in or 0.0) if status is not None else 0.0
+    def _announced(self, sources: frozenset[str]) -> float:
+        """Return how long the run says it waits before it tries one of these sources again."""
+        known = (self.witness.status.get(name) for name in sources)
+        return max((status.retry_in or 0.0 for status in known if status is not None), default=0.0)
 
     def _mark(self, record: FaultRecord) -> None:
         self.soak.marks.append((record.at, record.kind))
@@ -314,7 +325,7 @@ def soak(
 def _line(record: FaultRecord) -> str:
     said = [f"{record.kind} {record.target}".strip()]
     if record.noticed is not None:
-        said.append(f"ended after {record.noticed:.2f} s")
+        said.append(f"noticed after {record.noticed:.2f} s")
     if record.worst is not None:
         said.append(f"back after {record.worst:.2f} s")
     if record.others is not None:

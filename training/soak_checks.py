@@ -12,7 +12,7 @@ from ..stream.timeline import STEP
 from .ledger import EventLedger, StepLedger
 from .slopes import Trend
 
-NOTICED = 2.0  # s, from kill or stop to the end of the process
+NOTICED = 2.0  # s, from kill or stop until the supervisor has cleared the process away
 RECOVERED = 5.0  # s, to the next complete step of every source concerned
 UNDISTURBED = 1.5  # s between steps of a source that is not concerned: one step may be late
 COMPLETE = 0.98  # of all steps while nothing is broken
@@ -104,7 +104,8 @@ class FaultRecord:
     at : float
         Seconds since the start of the soak.
     noticed : float or None
-        Seconds until the process had ended; None if none had to, inf if it did not.
+        Seconds until the supervisor had cleared the process away; None if there was none, inf if
+        it did not.
     recovered : dict
         Source concerned to the seconds until its next complete step (inf: none came): from the
         fault if it is of a process, else from its end.
@@ -244,7 +245,7 @@ def _faults(records: Records) -> list[Check]:
     for (kind, target), summary in sorted(records.summaries.items()):
         name = f"{kind} {target}".strip()
         if summary.noticed.n:
-            found.append(_at_most(f"{name}: process ended", summary.noticed, NOTICED))
+            found.append(_at_most(f"{name}: noticed", summary.noticed, NOTICED))
         if summary.recovered.n:
             over, recovered = summary.over, summary.recovered
             waited = f", {over.most:.2f} s beyond the wait announced"

@@ -12,13 +12,14 @@ from pathlib import Path
 import zmq
 from pydantic import ValidationError
 
-from ..stream.events import SCHEMA, Event, LiveStep
+from ..stream.events import Event, LiveStep
 from ..stream.status import RunStatus, SourceStatus
 from .ledger import EventLedger, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
 
 TOPICS = "playspot/"
 STEPS, STATUS = "playspot/steps/", "playspot/status/"
+STATE = b'{"schema":"playspot/journal/1"'  # what a line of state begins with, see `journal.py`
 QUEUE = 100_000  # messages; a witness must not lose any by its own fault
 TURN_MS = 50
 SAMPLE_INTERVAL = 2.0  # s between two looks at /proc
@@ -257,9 +258,11 @@ class JournalFollower:
             del self._places[name]
 
     def _take(self, line: bytes) -> None:
+        if line.startswith(STATE):
+            return
         try:
             event = Event.model_validate_json(line)
         except ValidationError:
-            self.n_torn += SCHEMA.encode() in line or not line.startswith(b'{"schema":"playspot/')
+            self.n_torn += 1
             return
         self.ledgers.setdefault(event.source, EventLedger()).add(event, line)
