@@ -10,12 +10,14 @@ import typer
 from typer.exceptions import TyperException
 
 from ..engines.commands import models_app
-from ..training.benchmark import benchmark
+from ..training.benchmark_commands import benchmark_app
 from ..training.commands import data_app, evaluate, train_app
 from ..training.demo import demo
 from . import commands
 from .config_commands import validate
+from .configuration import ConfigError
 from .devices import devices
+from .probe import probe
 from .run_command import run
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -33,13 +35,14 @@ app.command()(run)
 app.command()(commands.listen)
 app.command()(demo)
 app.add_typer(models_app, name="models")
+app.command()(probe)
 app.command()(devices)
 app.command()(validate)
 app.command()(commands.schema)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.command()(evaluate)
-app.command()(benchmark)
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def main() -> None:
@@ -52,6 +55,10 @@ def main() -> None:
         if len(sys.argv) == 1 or error.__class__.__name__ == "NoArgsIsHelpError":
             sys.exit(2)  # the help has been printed
         _fail(f"{commands.one_line(error.format_message())} (playspot --help)", error.exit_code)
+    except ConfigError as error:
+        for line in error.lines[:-1]:
+            print(f"playspot: {commands.one_line(line)}", file=sys.stderr)
+        _fail(commands.one_line(error.lines[-1]), 1)
     except commands.USER_ERRORS as error:
         _fail(commands.one_line(str(error)), 1)
     if code == INTERRUPTED:

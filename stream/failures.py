@@ -24,7 +24,7 @@ KINDS: Final[tuple[str, ...]] = get_args(FailureKind)
 WILL_NOT_HEAL: Final = frozenset({"auth", "unsupported"})
 
 
-class SourceFailure(SourceError):
+class SourceFailure(SourceError):  # noqa: N818  # it says how a source failed
     """A source that broke off or could not be opened; the message is one line for the user.
 
     Parameters

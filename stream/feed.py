@@ -12,7 +12,7 @@ from typing import Any
 from .config import SourceConfig
 from .live import ClockReport
 from .schedule import Schedule
-from .status import SourceState, Failure
+from .status import Failure, SourceState
 from .watched import Watched
 
 LOOK_INTERVAL = 1.0  # s

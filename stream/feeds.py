@@ -9,7 +9,7 @@ from .feed import Feed
 from .live_reader import ReaderJob, read_live
 from .messages import Message
 from .services import trouble_of
-from .status import SourceState, Failure
+from .status import Failure, SourceState
 from .supervisor import Supervisor
 from .tracks import EndReason
 from .watched import Watched

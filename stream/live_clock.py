@@ -15,6 +15,8 @@ from .live import ClockReport
 
 LIVE_STRIDE = 2.0  # s; timestamps of a live source that leap further are taken as joined
 MAX_CLOCK_DIFFERENCE = 1.0  # s; a camera that stamps with our own clock is no further off
+MAX_UNSURE = 0.03  # s; what clocks may differ by before a drift of them is believed
+MAX_DRIFT = 0.025  # s; sound is moved once it is further off
 PATH_ERROR = 0.1  # s; sound and picture take their time to be coded and sent, not the same
 REPORT_ERROR_MS = 1.0  # what is left to sender reports and their timestamps
 
@@ -40,6 +42,8 @@ class LiveClock:
             self._clocks[other] = ArrivalClock()
         self._last: dict[int, float] = {}  # time of the last packet
         self._reported: set[int] = set()
+        self._first_late: float | None = None  # by which the sound came later than the picture
+        self._drift = 0.0  # since then
         self._is_device = scheme == "v4l2"
 
     def take(self, packet: "Packet[Any]", came: float) -> float | None:
@@ -57,7 +61,35 @@ class LiveClock:
         self._last[index] = time
         clock.add(time, came)
         self._is_device = self._is_device and abs(came - time) < MAX_CLOCK_DIFFERENCE
+        if index == self._other and (drift := self._drifted()):
+            units = round(drift / packet.time_base)
+            packet.pts = packet.pts + units if packet.pts is not None else None
+            packet.dts = packet.dts + units if packet.dts is not None else None
+            time += drift
         return time
+
+    def _drifted(self) -> float:
+        # Without sender reports each stream of RTSP runs by its own clock; how far apart they have
+        # got since the beginning, only the arrival says.
+        if self._other is None or not self._is_rtsp or self._is_reported:
+            return 0.0
+        picture, sound = self._clocks[self._leading], self._clocks[self._other]
+        if max(picture.uncertainty, sound.uncertainty) < MAX_UNSURE:
+            newest = max(self._last.values())
+            late = sound.at(newest) - picture.at(newest)
+            if self._first_late is None:
+                self._first_late = late
+            if abs(late - self._first_late - self._drift) > MAX_DRIFT:
+                self._drift = late - self._first_late
+        return self._drift
+
+    @property
+    def _is_rtsp(self) -> bool:
+        return self._scheme in ("rtsp", "rtsps")
+
+    @property
+    def _is_reported(self) -> bool:
+        return len(self._reported) == len(self._clocks)
 
     def captured(self, time: float) -> float | None:
         """Return when (`time.monotonic()`) a moment of the stream was captured, if it is known."""
@@ -79,11 +111,11 @@ class LiveClock:
         if self._other is None:
             kind = "device" if self._is_device else "arrival"
             return ClockReport(kind, n_steps_of_clock=n_steps)
-        if self._scheme not in ("rtsp", "rtsps"):
+        if not self._is_rtsp:
             return ClockReport("media", 0.0, 0.0, n_steps_of_clock=n_steps)
         picture, sound = self._clocks[self._leading], self._clocks[self._other]
         drift = sound.drift_ppm - picture.drift_ppm
-        if len(self._reported) == len(self._clocks):
+        if self._is_reported:
             return ClockReport("rtcp", 0.0, REPORT_ERROR_MS, drift, n_steps)
         if not (picture.is_known and sound.is_known):
             return ClockReport("arrival", None, None, 0.0, n_steps)

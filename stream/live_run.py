@@ -26,6 +26,7 @@ from .live_detector import LiveDetectorJob, detect_live
 from .live_flow import LiveFlowJob, flow_live
 from .live_mel import LiveMelJob, mel_live
 from .live_status import source_status, worker_status
+from .measure import Measures
 from .messages import Message, MessageError, receive, try_send
 from .publish import DEFAULT_ENDPOINT
 from .publish_worker import PublishJob, publish_live
@@ -66,6 +67,8 @@ class LiveRun:
 
     Raises
     ------
+    ValueError
+        If the budget leaves no time.
     WorkerError
         If the processes cannot be started at all.
     """
@@ -91,6 +94,12 @@ class LiveRun:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         sound = models.headers.get("sound")
         self._front_end = sound.front_end if sound is not None else None
+        self._look_ahead = look_ahead(self._front_end, config.latency)
+        if config.budget <= self._look_ahead:
+            raise ValueError(
+                f"budget is {config.budget:g} s, and the models look {self._look_ahead:g} s ahead: "
+                "no step would be published; give more, or latency: low"
+            )
         self._began = self._turned = time.monotonic()
         self._told = 0.0
         self._final_since: float | None = None
@@ -163,6 +172,15 @@ class LiveRun:
         """Return the process ids of the workers by name; a reader is `reader NAME`."""
         return self._supervisor.pids()
 
+    def measures(self) -> dict[str, Measures]:
+        """Return what each worker has counted in all its lives, by name as in `pids`."""
+        return {w.name: w.measures for w in self._services.watched + self.feeds.watched}
+
+    @property
+    def look_ahead(self) -> float:
+        """Seconds of the future that a step needs."""
+        return look_ahead(self._front_end, self._config.latency)
+
     def _start_services(self) -> None:
         config = self._config
         front_end = self._front_end or "paper"
@@ -227,7 +245,7 @@ class LiveRun:
             model=self.model,
             budget=self._config.budget,
             latency=self._config.latency,
-            look_ahead=look_ahead(self._front_end, self._config.latency),
+            look_ahead=self.look_ahead,
             workers=tuple(worker_status(w) for w in services + self.feeds.watched),
             sources={feed.name: feed.state for feed in self.feeds},
         )

@@ -180,9 +180,14 @@ class NetworkSource:
         yield container
         try:
             streams = [s for s in (video_stream(container), audio_stream(container)) if s]
+            began = time.monotonic()
             for packet in container.demux(*streams):
+                # At its deadline FFmpeg first gives what is left, and would wait once more.
+                if time.monotonic() - began >= self._config.timeout:
+                    raise TimeoutError
                 if packet.size:
                     yield packet
+                began = time.monotonic()
         except (av.FFmpegError, OSError, IndexError) as error:
             raise failure_of(error, self._locator, self._config.timeout) from None
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from .commands import LabelsOption, ModelsOption, parse_labels
 from .config import Config
-from .configuration import ConfigError, config_of_sources
+from .configuration import ConfigError, config_of_sources, is_config_file
 from .locator import redacted
 from .table import print_line
 
@@ -38,8 +38,8 @@ def run(
         float | None, typer.Option(help="Score from which playing begins, 0 to 1.")
     ] = None,
     loop: Annotated[
-        bool | None, typer.Option("--loop", help="Begin files again when they are over.")
-    ] = None,
+        bool, typer.Option("--loop", help="Begin files again when they are over.")
+    ] = False,
     latency: Annotated[
         str | None, typer.Option(help="normal, or low: only the past is used.")
     ] = None,
@@ -65,12 +65,17 @@ def run(
     from .live_run import LiveRun
 
     settings = {"models": models, "latency": latency, "budget": budget, "publish": publish}
-    of_sources: dict[str, Any] = {"threshold": threshold, "loop": loop}
+    of_sources: dict[str, Any] = {"threshold": threshold, "loop": loop or None}
 
     def read() -> Config:
         return config_of_sources(sources, settings=settings, of_sources=of_sources)
 
-    config = read()
+    try:
+        config = read()
+    except ConfigError as error:
+        if any(is_config_file(source) for source in sources):
+            raise
+        raise typer.BadParameter("; ".join(error.lines)) from None
     model_set = find_models(config.models)
     if wanted := parse_labels(labels, model_set.labels):
         of_sources["labels"] = tuple(sorted(wanted))

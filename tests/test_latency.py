@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from playspot.engines.catalogue import bundled_models
 from playspot.engines.engine import FrontEnd
+from playspot.stream.features import features
 from playspot.stream.flow import FlowStack, farneback
 from playspot.stream.latency import flow_stream, look_ahead, sound_windows, steps_to_settle
 from playspot.stream.media import AudioChunk, GreyFrame, Waveform
 from playspot.stream.timeline import SAMPLE_RATE, STEP_SAMPLES, TICKS_PER_STEP, n_steps
 from playspot.stream.whole import steps_of
 from playspot.stream.windows import SoundWindow, window_stream
+from playspot.training.scores import read_inputs, score_clip
 
 FRONT_ENDS: list[FrontEnd] = ["paper", "yamnet"]
 NOISE = (0.3 * np.random.default_rng(20185).standard_normal(60_000)).astype(np.float32)
@@ -157,3 +159,19 @@ def test_a_file_with_low_latency_has_every_step_and_says_what_it_heard_later(
     normal = [result.step for result in steps_of(path, models)]
     assert [step.step for step in low] == [step.step for step in normal]
     assert [step.scores for step in low] != [step.scores for step in normal]
+
+
+def test_evaluation_with_low_latency_scores_what_the_stream_gives(make_clip: Any) -> None:
+    path: Path = make_clip(duration=4.0)
+    engines: dict[str, Any] = {name: engine for name, engine in bundled_models().load().items()}
+    scores = score_clip(engines, read_inputs(path, engines, "low"))
+    found = features(path, latency="low")
+    assert scores.sound is not None
+    assert scores.action is not None
+    assert found.windows is not None
+    assert found.stacks is not None
+    for step, window in enumerate(found.windows):
+        stream = engines["sound"](window.window[None])[0, :, window.output]
+        np.testing.assert_allclose(scores.sound[step], stream, atol=1e-5)
+        stream = engines["action"](found.stacks[step][None])[0]
+        np.testing.assert_allclose(scores.action[step], stream, atol=1e-4)

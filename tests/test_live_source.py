@@ -439,7 +439,7 @@ def test_sound_that_vanishes_is_filled_as_missing(clip: Path) -> None:
         def drop(heard: Heard) -> bool:
             if n_greys(4)(heard):
                 server.drop_audio()
-            return n_greys(24)(heard)
+            return n_greys(18)(heard)
 
         heard = play(server.url, drop)
     waveform, missing = heard.sound()
@@ -494,7 +494,7 @@ def test_sender_reports_are_noticed(clip: Path) -> None:
 
 def test_pictures_are_young_when_they_come(clip: Path) -> None:
     with RtspServer(clip) as server:
-        heard = play(server.url, n_greys(24))
+        heard = play(server.url, n_greys(14))
     # What came while FFmpeg looked into the stream is older.
     assert np.median(heard.ages) < 0.3
 
@@ -543,8 +543,8 @@ def test_a_late_reader_skips_pictures_and_counts_them(clip: Path, media: ModuleT
 
         def sleep(heard: Heard) -> bool:
             if n_greys(4)(heard) and next(late) == 0:
-                time.sleep(2.5)  # as a machine that has too much to do
-            return n_greys(16)(heard)
+                time.sleep(1.7)  # as a machine that has too much to do
+            return n_greys(13)(heard)
 
         heard = play(server.url, sleep)
     ticks = list(heard.greys())
@@ -568,8 +568,8 @@ def test_a_pause_of_the_stream_is_no_standing_picture(clip: Path) -> None:
         def pause(heard: Heard) -> bool:
             if n_greys(4)(heard) and next(calls) == 0:
                 server.stall()
-                threading.Timer(2.6, server.resume).start()
-            return n_greys(14)(heard)
+                threading.Timer(2.3, server.resume).start()
+            return n_greys(10)(heard)
 
         heard = play(server.url, pause)
     ticks = list(heard.greys())
@@ -598,7 +598,7 @@ def test_a_growing_playlist_is_held_back_to_real_time(
             lines += ["#EXTINF:0.4,", part.name]
         (folder / "next").write_text("\n".join([*lines, ""]))
         (folder / "next").replace(folder / "live.m3u8")
-        return n_greys(16)(heard)
+        return n_greys(13)(heard)
 
     grow(Heard())
     heard = play(f"{web[0]}/live/live.m3u8", grow)

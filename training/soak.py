@@ -1,25 +1,21 @@
-"""`playspot benchmark soak`: a live run of many sources under faults, watched from outside.
+"""A soak: a live run of many sources under faults, one after the other, watched from outside.
 
-In: how many sources, how long, which faults. Out: checks with their figures as a table, JSON, a
-picture of memory over time, and the log of every fault. Needs Linux; see `soak_run.py` for root.
+In: how many sources, how long, which faults. Out: the records that `soak_checks.py` judges, and the
+log of every fault. Needs Linux; see `soak_run.py` for what root adds.
 """
 
 import contextlib
 import json
 import math
-import sys
-import tempfile
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from .faults import KINDS, Fault, Faults, is_gone
 from .rtsp_server import RtspServer
-from .soak_checks import FaultRecord, Records, checks
+from .soak_checks import FaultRecord, Records
 from .soak_run import RunUnderTest, SoakError, can_mount
 from .soak_watch import Witness
 
@@ -102,7 +98,7 @@ class Soak:
             )
             run = stack.enter_context(under_test)
             roles = {name: f"reader {name.rstrip('0123456789')}" for name in sources}
-            pids = {"supervisor": run.pid, "harness": _own_pid()}
+            pids = {"supervisor": run.pid, "harness": os.getpid()}
             witness = Witness(run.endpoint, run.journal, pids, roles)
             stack.callback(witness.close)
             return _Course(self, run, servers, witness).follow(), witness
@@ -258,70 +254,6 @@ class _Course:
         return True
 
 
-def soak(
-    sources: Annotated[int, typer.Option(min=1, help="How many, RTSP included.")] = 8,
-    rtsp: Annotated[
-        int | None, typer.Option(min=0, help="Of these, served by RTSP. (default: half)")
-    ] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long; 1440 is a day.")] = 20.0,
-    faults: Annotated[
-        str, typer.Option(help=f"Which: {', '.join(KINDS)}; or none.", show_default=False)
-    ] = ",".join(KINDS),
-    pause: Annotated[
-        float, typer.Option(min=0, help="Mean seconds between two faults; a day: about 60.")
-    ] = sum(BREATH) / 2,
-    seed: Annotated[int, typer.Option(help="Of the order of faults.")] = 0,
-    models: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for soak.json, soak.png and the logs.")
-    ] = Path("soak"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
-    """Run many sources live while processes, streams and disks fail; exit code 1: a check failed.
-
-    Example: playspot benchmark soak --sources 8 --minutes 20
-    """
-    from .soak_report import document_of, draw, print_soak
-
-    n_rtsp = sources // 2 if rtsp is None else rtsp
-    if n_rtsp > sources:
-        raise typer.BadParameter(f"--rtsp {n_rtsp}: of {sources} --sources at most")
-    kinds = tuple(name.strip() for name in faults.split(",") if name.strip() not in ("", "none"))
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise typer.BadParameter(f"--faults {unknown[0]}: there is {', '.join(KINDS)}")
-    if not Path("/proc/self/fd").is_dir():
-        raise typer.BadParameter("a soak looks into /proc, which only Linux has")
-    out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="soak-", dir=out))
-    began = time.monotonic()
-    job = Soak(
-        work,
-        sources,
-        n_rtsp,
-        60 * minutes,
-        kinds,
-        seed,
-        (pause / 2, 1.5 * pause),
-        models,
-        lambda line: print(f"{time.monotonic() - began:7.0f} s  {line}", file=sys.stderr),
-    )
-    try:
-        records, witness = job.run()
-    except SoakError as error:
-        print(f"playspot: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
-    found = checks(records)
-    document = document_of(job, records, witness, found)
-    (out / "soak.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-    draw(out / "soak.png", witness, job.marks)
-    if as_json:
-        print(json.dumps(document, indent=1))
-    else:
-        print_soak(document)
-    if not all(check.is_ok for check in found):
-        raise typer.Exit(1)
-
-
 def _line(record: FaultRecord) -> str:
     said = [f"{record.kind} {record.target}".strip()]
     if record.noticed is not None:
@@ -331,9 +263,3 @@ def _line(record: FaultRecord) -> str:
     if record.others is not None:
         said.append(f"gap of others {record.others:.2f} s")
     return ", ".join(said)
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
