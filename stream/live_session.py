@@ -32,6 +32,7 @@ from .upright import Upright, orientation
 OPEN_WAIT = 2.0  # s for the second stream, once one is there
 MAX_HOLD = 2.0  # s that a picture stands without a next one, as of a very slow camera
 SOUND_LAG = 1.0  # s behind the pictures after which sound counts as missing
+SILENT_LAG = 0.2  # s; the same once it does, until there is sound again
 MAX_SOUND_LAG = 3.0  # s; a source whose sound is always late gets so much
 
 SessionItem = Opened | MediaItem
@@ -88,6 +89,8 @@ class LiveSessions:
         self._kind: tuple[Any, ...] = ()  # of the pictures; another one is another session
         self._placer, self._sampler = SoundPlacer(), TickSampler[VideoFrame]()
         self._lag = SOUND_LAG
+        self._is_silent = False  # sound counts as missing at the moment
+        self._shown_until = 0.0  # time of the newest picture of the session
         self._heard = (0, 0)  # sample rate and channels; a decoder may know better than a header
         self.origin = 0.0
         self._dropped = dropped
@@ -172,13 +175,14 @@ class LiveSessions:
     def _open(self) -> Iterator[SessionItem]:
         frames, self._early = self._early, []
         self.origin = min(self._time(timed) for timed in frames)
+        self._is_silent = not any(isinstance(timed.frame, AudioFrame) for timed in frames)
         first = next((t.frame for t in frames if isinstance(t.frame, VideoFrame)), None)
         yield self._begin(first)
         for timed in frames:
             yield from self._take(timed, 0.0)
 
     def _begin(self, first: VideoFrame | None) -> Opened:
-        self._is_open, self._skipped_from = True, None
+        self._is_open, self._skipped_from, self._shown_until = True, None, 0.0
         self._placer, self._sampler = SoundPlacer(), TickSampler[VideoFrame]()
         self._upright = None
         if first is not None and self._video is not None:
@@ -225,9 +229,12 @@ class LiveSessions:
             self._dropped["behind"] += max(0, n_steps(media_time) - n_steps(self._skipped_from))
             self._skipped_from = None
         yield from self._images(self._sampler.push(media_time, length, frame))
+        self._shown_until = media_time
         if self._sound.is_usable:
-            # Whole ticks, so that silence does not come in crumbs.
-            yield from self._fill(math.floor((media_time - self._lag) / TICK) * TICK_SAMPLES)
+            # Whole ticks, so that silence does not come in crumbs; and closely once there is none,
+            # so that no step is too late for waiting for it.
+            lag = SILENT_LAG if self._is_silent else self._lag
+            yield from self._fill(math.floor((media_time - lag) / TICK) * TICK_SAMPLES)
 
     def _place_sound(self, time: float, frame: AudioFrame) -> Iterator[SessionItem]:
         media_time = time + self._av_offset - self.origin
@@ -240,11 +247,13 @@ class LiveSessions:
                 f"{self._shown}: sound of {frame.layout.name} cannot be mixed to one channel "
                 f"({one_line(error)}); let the source send stereo.",
             ) from None
+        self._is_silent = False
         if late >= frame.samples / frame.sample_rate:  # it came after silence was put in its place
-            self._lag = max(self._lag, min(self._lag + late, MAX_SOUND_LAG))
+            self._lag = max(self._lag, min(self._shown_until - media_time, MAX_SOUND_LAG))
 
     def _fill(self, until: int) -> Iterator[AudioChunk]:
         if until > self._placer.n_samples:
+            self._is_silent = True
             yield from self._placer.flush()
             yield from self._placer.fill(until)
 

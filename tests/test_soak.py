@@ -1,0 +1,377 @@
+"""The soak: every check can fail, ledgers find what is lost or doubled, and a short one passes."""
+
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playspot.stream.events import Event, LiveStep, ModelInfo
+from playspot.training.faults import KINDS, Faults, is_gone
+from playspot.training.ledger import EventLedger, StepLedger
+from playspot.training.slopes import WARM_UP, Curve, Trend
+from playspot.training.soak_checks import Check, FaultRecord, Records, checks
+from playspot.training.soak_run import RunUnderTest
+from playspot.training.soak_watch import JournalFollower
+
+MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
+MINUTES = 20
+
+
+def event(seq: int, kind: Any, id_: str, *, source: str = "a", step: int | None = None) -> Event:
+    return Event(
+        type=kind,
+        id=id_,
+        source=source,
+        label="drum",
+        score=0.9,
+        top_score=0.9,
+        start_time=1.0,
+        end_time=2.0 if kind == "end" else None,
+        time=0.512 * (seq if step is None else step),
+        wall_time=0.0,
+        step=seq if step is None else step,
+        seq=seq,
+        system_id="s",
+        model=MODEL,
+    )
+
+
+def told(*events: Event) -> EventLedger:
+    ledger = EventLedger()
+    for one in events:
+        ledger.add(one, one.model_dump_json().encode())
+    return ledger
+
+
+def whole() -> tuple[Event, ...]:
+    return event(0, "new", "x"), event(1, "update", "x"), event(2, "end", "x")
+
+
+def step(number: int, *, stale: bool = False, captured: float | None = None) -> LiveStep:
+    return LiveStep(
+        step=number,
+        time=0.512 * number,
+        scores={},
+        points={},
+        source="a",
+        system_id="s",
+        base=0,
+        captured=1000.0 + 0.512 * number if captured is None else captured,
+        latency_ms=800,
+        status={"object": "ok", "action": "stale" if stale else "ok", "sound": "ok"},
+    )
+
+
+def stepped(n: int = 10) -> StepLedger:
+    ledger = StepLedger()
+    for number in range(n):
+        ledger.add(step(number), 0.512 * number)
+    return ledger
+
+
+def trend(slope: float, noise: float = 0.05, life_seconds: float = 60.0 * MINUTES) -> Trend:
+    """Return the trend of something that grows by `slope` an hour, with several lives."""
+    rng, found = random.Random(4), Trend()
+    for life in range(2):
+        for k in range(int(life_seconds / 2)):
+            value = 50 + 30 * life + slope * k * 2 / 3600 + rng.gauss(0, noise)
+            found.add(life=life, age=2.0 * k, value=value)
+        found.end(life)
+    return found
+
+
+def fault(**changes: Any) -> FaultRecord:
+    good = FaultRecord(
+        kind="stop",
+        target="flow",
+        at=10.0,
+        noticed=1.5,
+        recovered={"a": 2.5, "b": 2.0},
+        announced=0.0,
+        others=0.6,
+    )
+    return replace(good, **changes)
+
+
+def good() -> Records:
+    records = Records(60.0 * MINUTES, ("a", "b"), ("stop",))
+    records.add(fault())
+    records.events = {"a": told(*whole())}
+    records.journalled = {"a": told(*whole())}
+    records.steps = {"a": stepped(), "b": stepped()}
+    records.quiet = Counter({"complete": 99, "not": 1})
+    records.drained, records.on_their_way = {"a": 0}, {"b": 3}
+    records.memory, records.files = {"flow": trend(0.0)}, {"flow": trend(0.0, noise=0.0)}
+    records.stop_seconds, records.exit_code = 0.5, 130
+    return records
+
+
+def failed(records: Records) -> list[str]:
+    return [check.name for check in checks(records) if not check.is_ok]
+
+
+def test_good_records_pass_every_check() -> None:
+    assert failed(good()) == []
+
+
+def spoil_events(ledger: EventLedger) -> Callable[[Records], None]:
+    def spoil(records: Records) -> None:
+        records.journalled = {"a": ledger}
+
+    return spoil
+
+
+def lose_event(records: Records) -> None:
+    records.events = {"a": told(event(0, "new", "x"), event(2, "end", "x"))}
+    records.journalled = {"a": told(event(0, "new", "x"), event(2, "end", "x"))}
+
+
+def not_hear(records: Records) -> None:
+    records.events = {"a": told(event(0, "new", "x"), event(2, "end", "x"))}
+
+
+def hear_another(records: Records) -> None:
+    records.events["a"].add(event(1, "update", "x"), b"something else")
+
+
+SPOILT: dict[str, tuple[str, Callable[[Records], object]]] = {
+    "silent source": ("every source gave steps", lambda r: r.steps.pop("b")),
+    "no fault": ("every kind of fault happened", lambda r: r.summaries.clear()),
+    "stale steps": (
+        "steps complete while nothing is broken",
+        lambda r: r.quiet.update({"not": 9}),
+    ),
+    "nothing quiet": ("steps complete while nothing is broken", lambda r: r.quiet.clear()),
+    "noticed late": ("stop flow: noticed", lambda r: r.add(fault(noticed=2.1))),
+    "never noticed": ("stop flow: noticed", lambda r: r.add(fault(noticed=math.inf))),
+    "back late": ("stop flow: service back", lambda r: r.add(fault(recovered={"a": 5.1}))),
+    "one not back": (
+        "stop flow: service back",
+        lambda r: r.add(fault(recovered={"a": 1.0, "b": math.inf})),
+    ),
+    "others disturbed": ("stop flow: gap of the others", lambda r: r.add(fault(others=1.6))),
+    "event lost": ("events lost (neither heard nor in the journal)", lose_event),
+    "event not heard": ("events that a subscriber did not hear (but can replay)", not_hear),
+    "another content": ("events heard twice with different content", hear_another),
+    "journal with a hole": (
+        "numbers missing in the journal",
+        spoil_events(told(event(0, "new", "x"), event(2, "end", "x"))),
+    ),
+    "journal with a double": (
+        "numbers twice in the journal",
+        spoil_events(told(*whole(), event(2, "end", "x"))),
+    ),
+    "id again": ("ids used twice", spoil_events(told(*whole(), event(3, "new", "x")))),
+    "end twice": ("events of no open id", spoil_events(told(*whole(), event(3, "end", "x")))),
+    "update of nothing": ("events of no open id", spoil_events(told(event(0, "update", "x")))),
+    "time back": (
+        "times that go backwards",
+        spoil_events(told(event(0, "new", "x", step=9), event(1, "update", "x", step=8))),
+    ),
+    "left open": ("events left open at the end", spoil_events(told(event(0, "new", "x")))),
+    "nothing seen": ("ids used twice", lambda r: r.journalled.clear()),
+    "torn line": ("lines of the journal that are torn", lambda r: setattr(r, "n_torn", 1)),
+    "step back": (
+        "steps whose time goes backwards",
+        lambda r: r.steps["a"].add(step(3), 9.0),
+    ),
+    "no account": (
+        "steps without account, sources turned off",
+        lambda r: r.drained.update(a=1),
+    ),
+    "too many accounts": (
+        "steps without account, sources turned off",
+        lambda r: r.drained.update(a=-1),
+    ),
+    "too many on their way": (
+        "steps without account, sources live",
+        lambda r: r.on_their_way.update(b=40),
+    ),
+    "memory grows": ("memory of flow", lambda r: r.memory.update(flow=trend(60.0))),
+    "memory unknown": ("memory of flow", lambda r: r.memory.update(flow=Trend())),
+    "files grow": ("open files of flow", lambda r: r.files.update(flow=trend(30.0, noise=0.5))),
+    "does not stop": ("Ctrl-C ends it", lambda r: setattr(r, "stop_seconds", 3.1)),
+    "exit code": ("exit code", lambda r: setattr(r, "exit_code", 1)),
+    "left behind": ("left behind", lambda r: r.leftovers.append("process 7")),
+    "traceback": ("tracebacks in the log", lambda r: setattr(r, "n_tracebacks", 1)),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_check_fails_on_records_that_are_bad(case: str) -> None:
+    name, spoil = SPOILT[case]
+    records = good()
+    spoil(records)
+    assert name in failed(records)
+
+
+def test_every_check_is_shown_to_fail() -> None:
+    assert {check.name for check in checks(good())} == {name for name, _ in SPOILT.values()}
+
+
+def test_a_wait_that_was_announced_is_not_held_against_it() -> None:
+    records = good()
+    records.add(fault(kind="cut", target="a", recovered={"a": 8.0}, announced=4.0))
+    assert failed(records) == []
+
+
+def test_a_short_soak_says_nothing_of_growth() -> None:
+    records = replace(good(), seconds=40.0, memory={"flow": Trend()})
+    assert not any(check.name.startswith("memory") for check in checks(records))
+
+
+def test_what_a_new_publisher_repeats_is_no_double() -> None:
+    ledger = told(*whole(), event(1, "update", "x"), event(2, "end", "x"))
+    assert (ledger.n, ledger.n_repeated, ledger.n_conflicting, ledger.n_orphans) == (3, 2, 0, 0)
+
+
+def test_an_event_that_comes_late_is_not_missing() -> None:
+    ledger = told(event(0, "new", "x"), event(2, "update", "x"), event(1, "update", "x", step=2))
+    assert (ledger.n, ledger.n_missing, ledger.missing) == (3, 0, set())
+
+
+def test_an_end_may_tell_of_an_earlier_step() -> None:
+    ledger = told(event(0, "new", "x", step=5), event(1, "end", "x", step=4))
+    assert ledger.n_backwards == 0
+
+
+def test_a_ledger_does_not_grow() -> None:
+    ledger = EventLedger()
+    for number in range(0, 12_000, 2):
+        for one in (event(number, "new", f"x{number}"), event(number + 1, "end", f"x{number}")):
+            ledger.add(one, b"")
+    assert len(ledger._recent) < 5000
+    assert len(ledger._ended) < 5000
+
+
+def test_steps_are_counted_with_their_gaps() -> None:
+    ledger = StepLedger()
+    complete = [ledger.add(step(k, stale=k == 4), 0.5 * k) for k in (0, 1, 4)]
+    assert complete == [True, True, False]
+    assert (ledger.n, ledger.n_complete, ledger.n_skipped) == (3, 2, 2)
+    assert ledger.gap(now=2.0) == 1.5
+    assert ledger.gap(now=9.0) == 7.0
+
+
+@pytest.mark.parametrize("slope", [0.0, 4.0, -3.0])
+def test_the_slope_is_that_within_lives(slope: float) -> None:
+    found, half = trend(slope).slope
+    assert abs(found - slope) < 3 * half
+    assert 0 < half < 1
+
+
+def test_the_warm_up_of_a_life_does_not_count() -> None:
+    found = Trend()
+    for k in range(600):
+        found.add(life=1, age=2.0 * k, value=min(2.0 * k, WARM_UP))
+    slope, _ = found.slope
+    assert abs(slope) < 1e-9
+
+
+def test_a_curve_keeps_its_peaks() -> None:
+    curve = Curve()
+    for k in range(100_000):
+        curve.add(k, 9.0 if k == 77 else 1.0)
+    assert max(value for _, value in curve.points) == 9.0
+
+
+def test_a_journal_is_read_as_it_grows(tmp_path: Path) -> None:
+    first, second, last = (one.model_dump_json(by_alias=True).encode() for one in whole())
+    follower = JournalFollower(tmp_path)
+    path = tmp_path / "events-00000001.jsonl"
+    path.write_bytes(b'{"schema":"playspot/journal/1","open":[]}\n' + first + b"\n" + second[:40])
+    follower.turn()
+    assert follower.ledgers["a"].n == 1
+    path.write_bytes(path.read_bytes() + second[40:] + b"\n")
+    (tmp_path / "events-00000002.jsonl").write_bytes(last + b"\n{torn\n")
+    follower.turn()
+    assert follower.ledgers["a"].n == 3
+    assert follower.ledgers["a"].open == set()
+    assert follower.n_torn == 1
+
+
+def faults(tmp_path: Path, kinds: tuple[str, ...], seed: int = 1) -> Faults:
+    run = RunUnderTest(tmp_path, {"band0": {"url": "bandstand://"}})
+    names = ("flow", "mel", "detector", "publisher", "reader band0")
+    return Faults(kinds, run, {}, lambda: dict.fromkeys(names, 1), seed)
+
+
+def test_faults_come_in_rounds_and_are_the_same_for_a_seed(tmp_path: Path) -> None:
+    rounds = []
+    for seed in (1, 1, 2):
+        made = iter(faults(tmp_path, ("kill", "stop", "slow"), seed))
+        rounds.append([(one.kind, one.target) for one, _ in zip(made, range(11), strict=False)])
+    assert rounds[0] == rounds[1] != rounds[2]
+    assert sorted(rounds[0]) == sorted(rounds[2])
+    assert len(set(rounds[0])) == 11
+
+
+def test_a_fault_that_cannot_be_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    made = faults(tmp_path, ("stall", "shm"))
+    assert list(made) == []
+    assert set(made.left_out) == {"stall", "shm"}
+
+
+def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is kill, stop"):
+        faults(tmp_path, ("flood",))
+
+
+def test_a_process_is_gone_when_its_parent_knows() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert not is_gone(process.pid)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.communicate()
+    assert is_gone(process.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a soak needs /proc")
+@pytest.mark.parametrize("option", [("--faults", "flood"), ("--sources", "1", "--rtsp", "2")])
+def test_an_impossible_soak_is_bad_usage(option: tuple[str, ...], tmp_path: Path) -> None:
+    done = playspot("benchmark", "soak", *option, "--out", str(tmp_path), timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_faults_are_listed() -> None:
+    done = playspot("benchmark", "soak", "--faults", "list", timeout=60)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a soak needs /proc")
+@pytest.mark.timeout(180)
+def test_a_short_soak_passes(tmp_path: Path) -> None:
+    options = ("--sources", "2", "--rtsp", "1", "--minutes", "0.6", "--pause", "1")
+    few = ("--faults", "kill,cut,freeze", "--out", str(tmp_path), "--json")
+    done = playspot("benchmark", "soak", *options, *few, timeout=170)
+    document = json.loads(done.stdout)
+    found = [Check(**check) for check in document["checks"]]
+    # In so short a time not every kind has its turn.
+    bad = [c for c in found if not c.is_ok and c.name != "every kind of fault happened"]
+    assert bad == [], done.stderr
+    assert len(document["faults"]) >= 2
+    assert (tmp_path / "soak.png").stat().st_size > 10_000
+    lines = next(tmp_path.glob("*/faults.jsonl")).read_text("utf-8").splitlines()
+    assert all(json.loads(line)["at"] > 0 for line in lines)
+
+
+def playspot(*args: str, timeout: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "playspot.stream", *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
