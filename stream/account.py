@@ -10,8 +10,8 @@ dropped, by cause. The rule, for every session:
 So captured = published + dropped holds for all that has passed, by construction, and `lost` is 0
 unless a process was killed. What a killed publisher had counted is in its marks (`marks.py`); where
 those could not be written, steps it had published count as lost again: too many, never too few.
-Steps of the end of a session that broke off without an `end` message (a killed reader) are not
-known here; they were never passed on.
+Steps of the time line that are in no session are `away`: the source was not connected, or its
+reader died before it passed them on.
 """
 
 from collections import Counter
@@ -73,6 +73,13 @@ class Account:
     def end(self, session: int, base: int, n_steps: int, dropped: Mapping[str, int] | None) -> None:
         """Count the end of a session of `n_steps` steps."""
         self._advance(session, base, n_steps, dropped)
+
+    @property
+    def told(self) -> dict[str, int]:
+        """`counts`, and steps "away": the sum is how far the source's time line has come."""
+        reached = max((base + index for base, index in self._next.values()), default=0)
+        away = reached - self.counts.total()
+        return {**self.counts, "away": away} if away > 0 else dict(self.counts)
 
     def take_found(self) -> "Counter[str]":
         """Return what was counted here, and by no process before, since the last call."""

@@ -49,8 +49,9 @@ class Background(Generic[T]):
 
     @property
     def is_over(self) -> bool:
-        """Whether there will be no more items."""
-        return self._is_done and not self._waiting
+        """Whether `take` has nothing more to give: no item, and no error either."""
+        with self._changed:
+            return self._is_done and not self._waiting and self._error is None
 
     def waiting(self) -> list[T]:
         """Return the items that have come and were not taken."""

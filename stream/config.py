@@ -93,6 +93,8 @@ class SourceConfig(_Config):
     """`false` leaves it out without removing it."""
     transport: Literal["tcp", "udp"] = "tcp"
     """How RTSP brings its packets: `tcp` loses none, `udp` is sooner on a good network."""
+    verify_certificate: bool = True
+    """Of https, rtsps and rtmps. `false` trusts any: many cameras sign their own."""
     loop: bool = False
     """Begin a file again when it is over."""
     timeout: float = Field(default=5.0, gt=0, le=60)

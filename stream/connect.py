@@ -6,6 +6,7 @@ server can lead it to the files of this machine. Errors become a `SourceFailure`
 
 import errno
 import socket
+import ssl
 import time
 from typing import Final
 
@@ -29,6 +30,8 @@ _PROTOCOLS: Final = {
     "udp": "udp,rtp",
 }
 _PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
+_FORMATS: Final = {"rtsp": "rtsp", "rtsps": "rtsp", "udp": "mpegts"}  # others say it themselves
+_TLS_SCHEMES: Final = ("rtsps", "https", "rtmps")
 _WEB_FORMATS: Final = ",".join(sorted((av.formats_available - REFUSED_FORMATS) | {"hls"}))
 
 REORDER_US = 200_000  # how long RTP over UDP waits for a packet that others have overtaken
@@ -51,7 +54,7 @@ def connect(locator: Locator, config: SourceConfig) -> InputContainer:
     ----------
     locator : Locator
     config : SourceConfig
-        Of which `transport` and `timeout` matter.
+        Of which `transport`, `timeout` and `verify_certificate` matter.
 
     Raises
     ------
@@ -60,28 +63,14 @@ def connect(locator: Locator, config: SourceConfig) -> InputContainer:
     """
     if locator.scheme == "v4l2":
         return _open_camera(locator, config)
-    options = {"protocol_whitelist": _PROTOCOLS[locator.scheme], "max_streams": str(MAX_STREAMS)}
-    format_: str | None = None
-    if locator.scheme in ("rtsp", "rtsps"):
-        format_ = "rtsp"
-        options |= {"max_delay": str(REORDER_US), "buffer_size": str(UDP_BUFFER)}
-        options["analyzeduration"] = str(RTSP_LOOK_US)
-        if config.transport == "tcp":
-            options["rtsp_flags"] = "prefer_tcp"  # a camera that has only UDP is still heard
-        else:
-            options["rtsp_transport"] = "udp"
-    elif locator.scheme in ("http", "https"):
-        options["format_whitelist"] = _WEB_FORMATS
-    elif locator.scheme == "udp":
-        format_ = "mpegts"
     if locator.scheme != "udp":
         _resolve(locator)
     began = time.monotonic()
     try:
         return av.open(
             locator.text,
-            format=format_,
-            options=options,
+            format=_FORMATS.get(locator.scheme),
+            options=_options(locator, config),
             timeout=(config.timeout, config.timeout),
             metadata_errors="ignore",
         )
@@ -91,18 +80,48 @@ def connect(locator: Locator, config: SourceConfig) -> InputContainer:
             raise failure from None
         # FFmpeg's RTSP and TLS say of most errors only that something was wrong.
         left = began + config.timeout - time.monotonic()
-        raise _unreachable(locator, left, config.timeout) or failure from None
+        raise _unreachable(locator, left, config) or failure from None
 
 
-def _unreachable(locator: Locator, left: float, timeout: float) -> SourceFailure | None:
+def _options(locator: Locator, config: SourceConfig) -> dict[str, str]:
+    options = {"protocol_whitelist": _PROTOCOLS[locator.scheme], "max_streams": str(MAX_STREAMS)}
+    if locator.scheme in ("rtsp", "rtsps"):
+        options |= {"max_delay": str(REORDER_US), "buffer_size": str(UDP_BUFFER)}
+        options["analyzeduration"] = str(RTSP_LOOK_US)
+        if config.transport == "tcp":
+            options["rtsp_flags"] = "prefer_tcp"  # a camera that has only UDP is still heard
+        else:
+            options["rtsp_transport"] = "udp"
+    elif locator.scheme in ("http", "https"):
+        options["format_whitelist"] = _WEB_FORMATS
+    if config.verify_certificate:  # of any scheme: a playlist may lead to TLS later
+        options |= {"tls_verify": "1", "ca_file": _authorities()}
+    return options
+
+
+def _unreachable(locator: Locator, left: float, config: SourceConfig) -> SourceFailure | None:
     try:
-        if left < timeout / 10:
+        if left < config.timeout / 10:
             raise TimeoutError
-        port = locator.port or _PORTS[locator.scheme]
-        socket.create_connection((locator.host or "", port), timeout=left).close()
+        address = (locator.host or "", locator.port or _PORTS[locator.scheme])
+        with socket.create_connection(address, timeout=left) as connection:
+            if config.verify_certificate and locator.scheme in _TLS_SCHEMES:
+                context = ssl.create_default_context()
+                context.wrap_socket(connection, server_hostname=locator.host).close()
+    except ssl.SSLCertVerificationError as error:
+        return SourceFailure(
+            "untrusted",
+            f"{locator.shown}: its certificate is not trusted ({error.verify_message}); give it "
+            "one that is, or set verify_certificate: false for this source.",
+        )
     except OSError as error:
-        return failure_of(error, locator, timeout)
+        return failure_of(error, locator, config.timeout)
     return None
+
+
+def _authorities() -> str:
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.openssl_cafile
 
 
 def _open_camera(locator: Locator, config: SourceConfig) -> InputContainer:

@@ -12,6 +12,7 @@ FailureKind = Literal[
     "lost",  # the connection broke
     "ended",  # the other side ended the stream
     "auth",  # wrong or no password
+    "untrusted",  # a certificate that nobody vouches for
     "not_found",  # 404, no such file or stream
     "forbidden",  # the server refuses (403, 4xx), permissions
     "unplugged",  # a device that is gone
@@ -21,7 +22,7 @@ FailureKind = Literal[
     "crashed",  # the reader process ended
 ]
 KINDS: Final[tuple[str, ...]] = get_args(FailureKind)
-WILL_NOT_HEAL: Final = frozenset({"auth", "unsupported"})
+WILL_NOT_HEAL: Final = frozenset({"auth", "untrusted", "unsupported"})
 
 
 class SourceFailure(SourceError):  # noqa: N818  # it says how a source failed

@@ -44,6 +44,7 @@ class Feeds:
         self.memory_limit_mb = memory_limit_mb
         self._when_off = when_off
         self._feeds: dict[str, Feed] = {}
+        self._removed: dict[str, tuple[float, int]] = {}  # their epoch and steps
         self._n_readers = 0
 
     def __iter__(self) -> Iterator[Feed]:
@@ -61,6 +62,7 @@ class Feeds:
             if wanted is None:
                 logger.warning("%s: removed", feed.name)
                 self._turn_off(feed)
+                self._removed[feed.name] = (feed.epoch, feed.n_steps)
                 del self._feeds[feed.name]
             else:
                 if wanted != feed.config:
@@ -69,7 +71,10 @@ class Feeds:
                 feed.configure(wanted, timezone)
         for name, config in sources.items():
             if name not in self._feeds:
-                self._feeds[name] = Feed(name, config, timezone, Watched(f"reader {name}"))
+                feed = Feed(name, config, timezone, Watched(f"reader {name}"))
+                # One that comes back goes on: the times of a source only grow.
+                feed.epoch, feed.n_steps = self._removed.pop(name, (feed.epoch, feed.n_steps))
+                self._feeds[name] = feed
 
     def see_to(self) -> None:
         """Start, replace and stop readers, as their state and the schedules ask for."""

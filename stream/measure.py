@@ -69,9 +69,9 @@ class Measures:
     Attributes
     ----------
     drops : dict
-        (source, cause) to steps dropped. Causes: "late" (older than the budget allows), "full"
-        (the next process did not take it), "lost" (never arrived: a process before was
-        restarted), "behind" (the reader could not keep up), "overflow" (of a sound card), "failed" (a network
+        (source, cause) to steps dropped. Causes: "late" (older than the budget allows), "full" (the
+        next process did not take it), "lost" (never arrived: a process before was restarted),
+        "behind" (the reader could not keep up), "overflow" (of a sound card), "failed" (a network
         refused its input).
     ages : dict
         Source to the age (s since capture) of what left this worker.

@@ -164,7 +164,7 @@ class LivePublisher:
         self._journal.retry()
         if self._publisher is not None:
             self._publisher.greet()
-        counts = {name: dict(source.account.counts) for name, source in self._sources.items()}
+        counts = {name: source.account.told for name, source in self._sources.items()}
         self._worker.beat(n=n, steps=counts)
 
     def close(self) -> None:

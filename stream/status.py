@@ -97,7 +97,7 @@ class SourceStatus(_Status):
     retry_in: float | None = None
     """Seconds until it is tried again."""
     steps: int = 0
-    """Captured in this run."""
+    """Of its time line in this run, the times without a connection included."""
     published: int = 0
     """Of these; the rest were dropped, or are on their way."""
     dropped: dict[str, int] = Field(default_factory=dict)

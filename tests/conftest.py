@@ -63,6 +63,12 @@ def live() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def netns() -> ModuleType:
+    """Return tests/netns.py, which makes a network whose cable can be pulled out."""
+    return _module("netns")
+
+
+@pytest.fixture(scope="session")
 def read(media: ModuleType) -> Callable[..., object]:
     """Return `media.read`: a file read whole through `FileSource`, and checked."""
     read: Callable[..., object] = media.read

@@ -60,6 +60,16 @@ def test_an_account_goes_on_in_another_process() -> None:
     assert account.counts == {"published": 3, "lost": 2}
 
 
+def test_steps_without_a_connection_are_away() -> None:
+    account = Account()
+    account.take(1, 2, 0, {})
+    account.take(1, 2, 2, {"late": 1})
+    account.end(1, 2, 4, {})
+    account.take(2, 9, 0, {})
+    assert account.told == {"published": 3, "late": 1, "lost": 1, "away": 5}
+    assert sum(account.told.values()) == 10
+
+
 FATES = st.lists(st.sampled_from(["arrives", "dropped", "dies"]), max_size=40)
 
 

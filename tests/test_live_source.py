@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from playspot.stream.config import SourceConfig
-from playspot.stream.connect import failure_of
+from playspot.stream.connect import connect, failure_of
 from playspot.stream.failures import SourceFailure
 from playspot.stream.live import IDLE, ClockReport, Opened
 from playspot.stream.live_source import NetworkSource
@@ -609,3 +609,24 @@ def test_a_growing_playlist_is_held_back_to_real_time(
     greys = read(whole).greys
     assert all(np.array_equal(image, greys[tick]) for tick, image in heard.greys().items())
     assert max(heard.ages) < 0.3
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_otherwise(
+    make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, pem = tmp_path / "key.pem", tmp_path / "both.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout"
+    subprocess.run([*command.split(), key, "-out", pem], check=True, capture_output=True)
+    pem.write_text(pem.read_text() + key.read_text())
+    with RtspServer(make_clip(**H264), certificate=pem) as server:
+        for verify in (True, False):
+            config = SourceConfig(url=server.url, verify_certificate=verify)
+            locator = parse_locator(server.url)
+            if verify:
+                with pytest.raises(SourceFailure, match=r"not trusted .*; give it one") as failure:
+                    connect(locator, config)
+                assert not failure.value.may_heal
+            else:
+                connect(locator, config).close()
