@@ -31,9 +31,9 @@ class EventLines:
         self._socket.subscribe(TOPIC_ROOT)
         self._socket.connect(endpoint)
 
-    def take(self) -> Iterator[str]:
-        """Yield a line for each event that has arrived."""
-        while self._socket.poll(0):
+    def take(self, wait: float = 0.0) -> Iterator[str]:
+        """Yield a line for each event that has arrived, or arrives within `wait` seconds."""
+        while self._socket.poll(1000 * wait):
             try:
                 event = Event.model_validate_json(self._socket.recv_multipart()[2])
             except (IndexError, ValidationError):

@@ -44,7 +44,7 @@ class Feeds:
         self.memory_limit_mb = memory_limit_mb
         self._when_off = when_off
         self._feeds: dict[str, Feed] = {}
-        self._removed: dict[str, tuple[float, int]] = {}  # their epoch and steps
+        self._removed: dict[str, tuple[float | None, int]] = {}  # their epoch and steps
         self._n_readers = 0
 
     def __iter__(self) -> Iterator[Feed]:

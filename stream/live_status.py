@@ -43,7 +43,8 @@ def source_status(
         url=redacted(feed.config.url),
         error=feed.failure,
         retry_in=max(0.0, (feed.reader.retry_at or 0.0) - time.monotonic()) if waits else None,
-        steps=feed.n_steps,
+        # The last report of a reader that was ended may be older than its last step.
+        steps=max(feed.n_steps, sum(account.values())),
         published=account.get("published", 0),
         dropped={cause: n for cause, n in account.items() if cause != "published"},
         drops=drops,

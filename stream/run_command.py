@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .event_lines import EventLines
     from .live_run import LiveRun
 
+LAST_WORDS = 0.2  # seconds for the last events to arrive
+
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +75,7 @@ def run(
     try:
         config = read()
     except ConfigError as error:
-        if any(is_config_file(source) for source in sources):
+        if len(sources) == 1 and is_config_file(sources[0]):
             raise
         raise typer.BadParameter("; ".join(error.lines)) from None
     model_set = find_models(config.models)
@@ -94,13 +96,13 @@ def run(
             if reload.is_set():
                 _reload(live, read)
         has_failed = any(feed.state == "failed" for feed in live.feeds)
-    _print(lines)  # the ends of what was open
+    _print(lines, LAST_WORDS)  # the ends of what was open
     if has_failed:
         raise typer.Exit(1)
 
 
-def _print(lines: "EventLines | None") -> None:
-    for line in lines.take() if lines is not None else ():
+def _print(lines: "EventLines | None", wait: float = 0.0) -> None:
+    for line in lines.take(wait) if lines is not None else ():
         print(line, flush=True)
 
 

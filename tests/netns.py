@@ -1,9 +1,12 @@
-"""A network namespace with one cable to it, which tests pull out: packets vanish, nothing closes."""
+"""A network namespace and the cable to it, which tests pull out: packets vanish, nothing closes."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -55,10 +58,17 @@ class Namespace:
     ) -> None:
         self._remove()
 
-    def run(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a Python of this environment there, its output a pipe."""
-        command = ["ip", "netns", "exec", self.name, sys.executable, *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    @contextmanager
+    def serve(self, path: Path) -> Iterator[str]:
+        """Serve a media file there by RTSP; give its address."""
+        command = ["ip", "netns", "exec", self.name, sys.executable]
+        command += ["-m", "playspot.training.rtsp_server", str(path), "--host", self.address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                yield server.stdout.readline().strip()
+            finally:
+                server.kill()
 
     def pull_out(self) -> None:
         """Let all packets from and to there vanish."""

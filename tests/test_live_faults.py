@@ -5,19 +5,24 @@ send too much. Each fault falls upon a source of its own.
 """
 
 import functools
+import http.server
 import itertools
 import json
+import os
 import re
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import psutil
 import pytest
 
@@ -33,8 +38,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 TIMEOUT = 2.0  # s; of every source
 NOTICE = TIMEOUT + 2.0  # s until a dead connection is told
 BACK = 12.0  # s until a source that can be reached again is there: the longest delay, and a start
+BUDGET = 4.0  # s; a busy machine does not drop steps that have nothing to do with the fault
 SECRET = "hunter2"
-READER_MB = 250  # that no reader takes, whatever it is sent
+PEAK_MB = 250  # that no process takes, whatever it is sent
+LARGE = (3840, 2160)  # pictures whose reader takes more memory than any other process
+LIMIT_MB = 220
 SEGMENT = 1.0  # s
 DEBIAN_PYTHON = Path("/usr/bin/python3")  # which has Debian's gi
 GSTREAMER_SERVER = """
@@ -57,13 +65,15 @@ GLib.MainLoop().run()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(media: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with clips: a violin, the same larger, and a long one as MP4 and TS."""
     folder = tmp_path_factory.mktemp("faults")
     for name, size in (("clip", (256, 144)), ("larger", (320, 180))):
         options: Any = {"level": "easy", "duration": 8.0, "labels": ["violin"], "size": size}
         render_clip(folder / f"{name}.mp4", seed=4, key_interval=1.0, **options)
     repeat(folder / "clip.mp4", folder / "long.mp4", 120.0)
+    options = {"video_codec": "libx264", "video_options": {"preset": "ultrafast", "g": "5"}}
+    media.make_clip(folder / "large.mp4", duration=2.0, size=LARGE, video_rate=5, **options)
     return folder
 
 
@@ -74,12 +84,41 @@ class Watching:
         folder.mkdir()
         self.sources = sources
         self.journal = folder / "journal"
-        self.program = live.RunningProgram({"sources": sources}, folder)
+        config = {"sources": sources, "budget": BUDGET}
+        self.program = live.RunningProgram(config, folder)
+        self.peaks: dict[int, float] = {}  # MB that each process took at most
 
-    def add(self, source: str, **config: Any) -> None:
-        """Let the run watch one more source, as its user does."""
-        self.sources[source] = {"timeout": TIMEOUT, **config}
-        self.program.write_config(sources=self.sources)
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Look at the memory of all processes, those that live for half a second as well."""
+        is_over = threading.Event()
+
+        def look() -> None:
+            while not is_over.wait(0.1):
+                for process in psutil.Process(self.program.process.pid).children(recursive=True):
+                    with suppress(OSError):
+                        status = Path(f"/proc/{process.pid}/status").read_text()
+                        if peak := re.search(r"VmHWM:\s+(\d+) kB", status):
+                            self.peaks[process.pid] = int(peak[1]) / 1024
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    @contextmanager
+    def also(self, **sources: dict[str, Any]) -> Iterator[None]:
+        """Let the run watch more sources for a while, as its user does."""
+        self.reload(sources=self.sources | sources)
+        yield
+        self.reload(sources=self.sources)
+        self.program.wait(lambda: not sources.keys() & self.program.statuses[""]["sources"].keys())
+
+    def reload(self, **changes: Any) -> None:
+        self.program.write_config(**changes)
         self.program.process.send_signal(signal.SIGHUP)
 
     def steps(self, source: str, first: int = 0) -> list[dict[str, Any]]:
@@ -99,14 +138,14 @@ class Watching:
         status = self.program.statuses.get(source, {"state": "off", "error": None})
         return status["state"], status["error"] and status["error"]["kind"]
 
-    def wait_for_state(self, source: str, *states: tuple[str, str | None], seconds: float) -> float:
-        """Return the seconds that it took."""
-        began = time.monotonic()
-        self.program.wait(lambda: self.state(source) in states, seconds)
-        return time.monotonic() - began
+    def wait_for_failure(self, source: str, kind: str) -> None:
+        # Between two messages it may have been tried again already.
+        failed = (("retrying", kind), ("connecting", kind))
+        self.program.wait(lambda: self.state(source) in failed, NOTICE)
 
-    def rss_mb(self, source: str) -> float:
-        return psutil.Process(self.program.pid(f"reader {source}")).memory_info().rss / 2**20
+    def wait_for_life(self, source: str) -> None:
+        self.program.wait_for_steps([source], seconds=BACK)
+        self.program.wait(lambda: self.state(source) == ("live", None), 2.0)
 
     def check_undisturbed(self, source: str, first: int = 0) -> None:
         """Check that a source had every step, each complete."""
@@ -116,12 +155,16 @@ class Watching:
         assert [s["step"] for s in steps if [*s["status"].values()] != ["ok"] * 3] == []
         assert self.program.statuses[source]["dropped"] == {}
 
+    def check_forward(self, source: str) -> None:
+        """Check that step numbers only grow."""
+        numbers = [step["step"] for step in self.steps(source)]
+        assert all(later > earlier for earlier, later in itertools.pairwise(numbers)), source
+
     def finish(self) -> None:
         """End the run; check what is true of it whatever its sources did."""
         self.check_undisturbed("steady")
         for source in self.sources:
-            numbers = [step["step"] for step in self.steps(source)]
-            assert all(later > earlier for earlier, later in itertools.pairwise(numbers)), source
+            self.check_forward(source)
             status = self.program.statuses[source]
             under_way = status["steps"] - status["published"] - sum(status["dropped"].values())
             assert -1 <= under_way <= 8, source
@@ -151,9 +194,7 @@ def servers(folder: Path) -> Iterator[dict[str, RtspServer]]:
 
 
 @pytest.fixture(scope="module")
-def cameras(
-    live: ModuleType, folder: Path, servers: dict[str, RtspServer]
-) -> Iterator[Watching]:
+def cameras(live: ModuleType, folder: Path, servers: dict[str, RtspServer]) -> Iterator[Watching]:
     """Return a run of all cameras, of some that are not there, and of a file."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -166,6 +207,7 @@ def cameras(
             for name, url in urls.items()
         }
         sources["steady"] = {"url": str(folder / "clip.mp4"), "loop": True}
+        sources["large"] = {"url": str(folder / "large.mp4"), "loop": True}
         watching = Watching(live, folder / "cameras", sources)
         with watching.program as program:
             program.wait_for_steps(["steady", "cut", "refuse", "stall", "sound"])
@@ -177,32 +219,21 @@ def test_a_cable_that_is_pulled_out_is_noticed_and_comes_back(
     cameras: Watching, folder: Path, netns: ModuleType
 ) -> None:
     program = cameras.program
-    with netns.Namespace() as there:
-        arguments = ("-m", "playspot.training.rtsp_server", str(folder / "clip.mp4"))
-        with there.run(*arguments, "--host", there.address, "--port", "8554") as server:
-            try:
-                assert server.stdout is not None
-                cameras.add("far", url=server.stdout.readline().strip())
-                is_open = functools.partial(_open_event, program, "far")
-                opened = program.wait(is_open)
-                there.pull_out()
-                last = cameras.wait_for_state("far", ("retrying", "timeout"), seconds=NOTICE)
-                assert last < NOTICE
-                program.wait(lambda: not is_open(), NOTICE)
-                of_it = [e for e in program.events if e["id"] == opened["id"]]
-                assert of_it[-1]["end_reason"] == "source_lost"
-                positive = [e for e in of_it if e["type"] != "end"][-1]
-                assert of_it[-1]["end_time"] == pytest.approx(positive["time"] + STEP / 2)
-                program.wait(lambda: len(cameras.delays("far")) >= 2)
-                there.plug_in()
-                program.wait_for_steps(["far"], seconds=BACK)
-                cameras.wait_for_state("far", ("live", None), seconds=2.0)
-                del cameras.sources["far"]
-                program.write_config(sources=cameras.sources)
-                program.process.send_signal(signal.SIGHUP)
-                program.wait(lambda: "far" not in program.statuses[""]["sources"])
-            finally:
-                server.kill()
+    with netns.Namespace() as there, there.serve(folder / "clip.mp4") as url:
+        with cameras.also(far={"url": url, "timeout": TIMEOUT}):
+            is_open = functools.partial(_open_event, program, "far")
+            opened = program.wait(is_open)
+            there.pull_out()
+            cameras.wait_for_failure("far", "timeout")
+            program.wait(lambda: not is_open(), NOTICE)
+            of_it = [event for event in program.events if event["id"] == opened["id"]]
+            assert of_it[-1]["end_reason"] == "source_lost"
+            positive = [event for event in of_it if event["type"] != "end"][-1]
+            assert of_it[-1]["end_time"] == pytest.approx(positive["time"] + STEP / 2)
+            program.wait(lambda: len(cameras.delays("far")) >= 2)
+            there.plug_in()
+            cameras.wait_for_life("far")
+    cameras.check_forward("far")
 
 
 def _open_event(program: Any, source: str) -> dict[str, Any] | None:
@@ -217,7 +248,7 @@ def test_a_connection_that_is_cut_is_made_again_at_once(
     servers["cut"].cut()
     cameras.program.wait(lambda: cameras.lines("cut"), NOTICE)
     assert cameras.delays("cut")[0] < 1.0
-    assert cameras.program.wait_for_steps(["cut"], seconds=BACK) < BACK
+    cameras.wait_for_life("cut")
 
 
 def test_a_camera_that_refuses_is_tried_ever_more_seldom_until_it_is_back(
@@ -228,8 +259,7 @@ def test_a_camera_that_refuses_is_tried_ever_more_seldom_until_it_is_back(
     cameras.program.wait(lambda: len(cameras.delays("refuse")) >= 4)
     assert cameras.state("refuse")[1] == "refused"
     servers["refuse"].accept()
-    cameras.program.wait_for_steps(["refuse"], seconds=BACK)
-    cameras.wait_for_state("refuse", ("live", None), seconds=2.0)
+    cameras.wait_for_life("refuse")
     assert_growing(cameras.delays("refuse"))
 
 
@@ -243,9 +273,9 @@ def test_a_camera_that_says_nothing_more_times_out_and_comes_back(
     cameras: Watching, servers: dict[str, RtspServer]
 ) -> None:
     servers["stall"].stall()
-    cameras.wait_for_state("stall", ("retrying", "timeout"), seconds=NOTICE)
+    cameras.wait_for_failure("stall", "timeout")
     servers["stall"].resume()
-    cameras.program.wait_for_steps(["stall"], seconds=BACK)
+    cameras.wait_for_life("stall")
 
 
 def test_sound_that_vanishes_is_missing_and_comes_back(
@@ -306,5 +336,253 @@ def test_what_is_not_there_is_told_apart_and_tried_again(
     assert cameras.steps(source) == []
 
 
+def test_a_reader_that_is_above_the_memory_limit_is_replaced_as_planned(
+    cameras: Watching,
+) -> None:
+    program = cameras.program
+
+    def reader() -> dict[str, Any]:
+        workers = program.statuses[""]["workers"]
+        return next(worker for worker in workers if worker["name"] == "reader large")
+
+    program.wait(lambda: reader()["rss_mb"] > LIMIT_MB)
+    before, others = reader()["pid"], program.pid("detector")
+    cameras.reload(memory_limit_mb=LIMIT_MB)
+    program.wait(lambda: reader()["pid"] != before, NOTICE)
+    cameras.reload(memory_limit_mb=1024)
+    assert "memory_limit_mb" in reader()["reason"]
+    assert reader()["restarts"] == 0
+    assert program.pid("detector") == others
+    cameras.wait_for_life("large")
+
+
 def test_nobody_else_noticed_and_no_password_was_told(cameras: Watching) -> None:
     cameras.finish()
+
+
+# Other protocols, odd clocks, and servers that send too much
+
+
+class Web(http.server.SimpleHTTPRequestHandler):
+    """A playlist that grows, and answers that never end."""
+
+    began = 0.0
+    protocol_version = "HTTP/1.0"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        answers = {
+            "/live.m3u8": self._playlist,
+            "/noise": self._noise,
+            "/header": self._header,
+            "/fast.ts": self._fast,
+        }
+        try:
+            answers.get(self.path, super().do_GET)()
+        except OSError:  # the reader has had enough
+            self.close_connection = True
+
+    def _playlist(self) -> None:
+        last = int((time.monotonic() - Web.began) / SEGMENT) + 3
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{SEGMENT:.0f}"]
+        lines.append(f"#EXT-X-MEDIA-SEQUENCE:{last - 3}")
+        for number in range(last - 3, last):
+            lines += [f"#EXTINF:{SEGMENT},", f"part{number}.ts"]
+        self._say("application/vnd.apple.mpegurl")
+        self.wfile.write("\n".join([*lines, ""]).encode())
+
+    def _noise(self) -> None:
+        self._say("video/mp2t")
+        while True:
+            self.wfile.write(os.urandom(2**16))
+
+    def _header(self) -> None:
+        self.send_response(200)
+        self.flush_headers()
+        while True:
+            self.wfile.write(b"X-More: and more\r\n" * 1000)
+
+    def _fast(self) -> None:
+        self._say("video/mp2t")
+        content = (Path(self.directory) / "fast.ts").read_bytes()
+        while True:
+            self.wfile.write(content)
+
+    def _say(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+
+
+class Noise(socketserver.BaseRequestHandler):
+    """Noise to whoever connects, whatever is asked."""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.request.sendall(os.urandom(2**16))
+
+
+class NoHeaderEnd(socketserver.BaseRequestHandler):
+    """An RTSP answer whose header does not end."""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.request.recv(2**16)
+            self.request.sendall(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n")
+            while True:
+                self.request.sendall(b"X-More: and more\r\n" * 1000)
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[int]:
+    """Let a server serve in a thread; give its port."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+FLOODS = ("noise", "header", "rtsp-noise", "rtsp-header")
+
+
+@pytest.fixture(scope="module")
+def floods(live: ModuleType, folder: Path) -> Iterator[Watching]:
+    """Return a run of sources of all kinds."""
+    web = folder / "web"
+    web.mkdir()
+    with av.open(str(folder / "long.mp4")) as source:
+        options = {"hls_time": f"{SEGMENT}", "hls_list_size": "0"}
+        options["hls_segment_filename"] = str(web / "part%d.ts")
+        _copy(source, web / "whole.m3u8", "hls", options)
+    with av.open(str(folder / "clip.mp4")) as source:
+        _copy(source, web / "fast.ts", "mpegts", {})
+    with ExitStack() as stack:
+        handler = functools.partial(Web, directory=str(web))
+        port = stack.enter_context(
+            serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        )
+        base = f"http://user:{SECRET}@127.0.0.1:{port}"
+        urls = {name: f"{base}/{name}" for name in ("noise", "header")}
+        for name, kind in (("rtsp-noise", Noise), ("rtsp-header", NoHeaderEnd)):
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), kind)
+            urls[name] = f"rtsp://127.0.0.1:{stack.enter_context(serving(server))}/stage"
+        urls |= {"hls": f"{base}/live.m3u8", "fast": f"{base}/fast.ts"}
+        playback = Playback(is_live=False, wrap_after=6.0, audio_start=4.0)
+        camera = stack.enter_context(RtspServer(folder / "clip.mp4", playback=playback))
+        urls["wrap"] = camera.url
+        urls["skew"] = "bandstand://?seed=3&labels=violin&skew_ppm=200&step_ms=300&step_at=10"
+        sources: dict[str, Any] = {n: {"url": u, "timeout": TIMEOUT} for n, u in urls.items()}
+        sources["steady"] = {"url": str(folder / "clip.mp4"), "loop": True}
+        watching = Watching(live, folder / "floods", sources)
+        Web.began = time.monotonic()
+        with watching.program as program, watching.measured():
+            program.wait_for_steps(["steady", "hls", "fast", "wrap", "skew"])
+            program.wait(lambda: program.statuses.keys() >= {"", *sources})
+            yield watching
+
+
+def _copy(source: Any, path: Path, format_: str, options: dict[str, str]) -> None:
+    with av.open(str(path), "w", format=format_, container_options=options) as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+
+
+@pytest.mark.parametrize("source", FLOODS)
+def test_a_flood_of_nonsense_fails_with_a_line(floods: Watching, source: str) -> None:
+    floods.program.wait(lambda: floods.state(source)[1])
+    assert floods.state(source)[1] in ("damaged", "timeout")
+    assert re.match(r"(http|rtsp)://[^ ]+: .*\. \(next try in 0\.\d s\)$", floods.lines(source)[0])
+    assert floods.steps(source) == []
+
+
+def test_a_server_that_sends_faster_than_time_is_held_back(floods: Watching) -> None:
+    first = len(floods.program.steps)
+    began = time.monotonic()
+    floods.program.wait_for_steps(["fast"], 8, seconds=BACK)
+    seconds = time.monotonic() - began
+    assert len(floods.steps("fast", first)) == pytest.approx(seconds / STEP, abs=2)
+    assert floods.lines("fast") == []
+
+
+def test_a_playlist_that_grows_is_played_without_a_gap(floods: Watching) -> None:
+    floods.program.wait(lambda: len(floods.steps("hls")) >= 16)
+    floods.check_undisturbed("hls")
+    assert floods.lines("hls") == []
+
+
+def test_timestamps_that_wrap_and_sound_that_is_late_cost_nothing_more(floods: Watching) -> None:
+    floods.program.wait(lambda: len(floods.steps("wrap")) >= 24)
+    heard = "".join(step["status"]["sound"][0] for step in floods.steps("wrap"))
+    assert re.fullmatch("s{0,3}m{2,}o{10,}", heard)
+    assert floods.lines("wrap") == []
+    assert floods.program.statuses["wrap"]["sessions"] == 1
+
+
+def test_gstreamer_serves_and_is_killed_and_serves_again(floods: Watching, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"rtsp://127.0.0.1:{port}/stage"
+    sources = {
+        f"gst-{how}": {"url": url, "timeout": TIMEOUT, "transport": how} for how in ("tcp", "udp")
+    }
+    with gstreamer(port, folder / "long.mp4") as server, floods.also(**sources):
+        floods.program.wait_for_steps([*sources], 6)
+        for source in sources:
+            floods.check_undisturbed(source)
+        server.kill()
+        for source in sources:
+            floods.program.wait(lambda name=source: floods.lines(name), NOTICE)
+        with gstreamer(port, folder / "long.mp4"):
+            for source in sources:
+                floods.wait_for_life(source)
+    for source in sources:
+        floods.check_forward(source)
+
+
+@contextmanager
+def gstreamer(port: int, path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Serve a file by GStreamer's RTSP server; skip where there is none."""
+    command = [str(DEBIAN_PYTHON), "-c", GSTREAMER_SERVER, str(port), str(path)]
+    if not DEBIAN_PYTHON.exists():
+        pytest.skip("needs Debian's Python with GStreamer's RTSP server")
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as server:
+        try:
+            assert server.stdout is not None
+            if server.stdout.readline() != "ready\n":
+                assert server.stderr is not None
+                reason = server.stderr.read().strip().splitlines()[-1]
+                pytest.skip(f"needs GStreamer's RTSP server: {reason}")
+            yield server
+        finally:
+            server.kill()
+
+
+def test_a_sound_card_that_is_fast_and_jumps_is_found_and_corrected(floods: Watching) -> None:
+    def clock() -> dict[str, Any]:
+        report: dict[str, Any] = floods.program.statuses["skew"]["clock"]
+        return report
+
+    floods.program.wait(lambda: clock()["n_steps_of_clock"])
+    # How fast it is takes some ten seconds more to tell.
+    floods.program.wait(lambda: clock()["drift_ppm"] == pytest.approx(200, abs=100))
+    assert clock()["kind"] == "device"
+    assert clock()["n_steps_of_clock"] == 1
+    assert abs(clock()["av_offset_ms"]) < 40
+    assert floods.lines("skew") == []
+
+
+def test_nobody_else_noticed_the_floods_and_they_took_no_memory(floods: Watching) -> None:
+    assert len(floods.peaks) > 16
+    assert max(floods.peaks.values()) < PEAK_MB
+    floods.finish()

@@ -16,7 +16,7 @@ import pytest
 
 from playspot.stream.events import Event, LiveStep, ModelInfo
 from playspot.training.faults import KINDS, Faults, is_gone
-from playspot.training.ledger import EventLedger, StepLedger
+from playspot.training.ledger import REMEMBERED, EventLedger, StepLedger
 from playspot.training.slopes import WARM_UP, Curve, Trend
 from playspot.training.soak_checks import Check, FaultRecord, Records, checks
 from playspot.training.soak_run import RunUnderTest
@@ -249,8 +249,8 @@ def test_a_ledger_does_not_grow() -> None:
     for number in range(0, 12_000, 2):
         for one in (event(number, "new", f"x{number}"), event(number + 1, "end", f"x{number}")):
             ledger.add(one, b"")
-    assert len(ledger._recent) < 5000
-    assert len(ledger._ended) < 5000
+    assert len(ledger._recent) <= REMEMBERED
+    assert len(ledger._ended) <= REMEMBERED
 
 
 def test_steps_are_counted_with_their_gaps() -> None:

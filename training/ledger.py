@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ..stream.events import Event, LiveStep
 from ..stream.measure import Histogram
 
-REMEMBERED = 4000  # events and ended ids by source; what is repeated later than that is an error
+REMEMBERED = 500  # events and ended ids by source; what is repeated later than that is an error
 MAX_MISSING = 10_000  # numbers of events that did not come; beyond, they are only counted
 
 

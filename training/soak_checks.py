@@ -362,7 +362,7 @@ def _end(records: Records) -> list[Check]:
             1,
         ),
         Check("exit code", records.exit_code in (0, 130), str(records.exit_code), "0 or 130", 1),
-        Check("left behind", not left, ", ".join(left[:5]) or "nothing", "nothing", 1),
+        Check("left behind", not left, f"{len(left)}: {left[:3]}" if left else "0", "0", 1),
         Check("tracebacks in the log", not records.n_tracebacks, str(records.n_tracebacks), "0", 1),
     ]
 

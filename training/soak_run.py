@@ -22,6 +22,7 @@ import yaml
 JOURNAL_SIZE = "128m"
 SHM_SIZE = "16m"
 MARK = "PLAYSPOT_SOAK"  # environment variable by which the run's processes are known
+GRACE = 1.0  # s; Python's own helper process ends when it sees that its pipe is closed
 STOP_PATIENCE = 15.0  # s; then it is killed, and the check has failed anyway
 
 
@@ -107,6 +108,8 @@ class RunUnderTest:
             _mount(self.journal)
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.configure(self.sources)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the run would inherit that
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -114,7 +117,12 @@ class RunUnderTest:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
-                    env=os.environ | {MARK: self.mark, "TMPDIR": str(self.folder / "tmp")},
+                    env=os.environ
+                    | {
+                        MARK: self.mark,
+                        "TMPDIR": str(self.folder / "tmp"),
+                        "PYTHONFAULTHANDLER": "1",
+                    },
                     process_group=0,  # as a shell does; so it can be stopped as by Ctrl-Z
                 )
         except OSError as error:
@@ -162,7 +170,10 @@ class RunUnderTest:
         assert self._process is not None
         began = time.monotonic()
         self.signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
+            self._process.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.kill(self.pid, signal.SIGABRT)  # the log then says where it hangs
             self._process.wait(STOP_PATIENCE)
         return time.monotonic() - began
 
@@ -177,7 +188,13 @@ class RunUnderTest:
         return found
 
     def leftovers(self) -> list[str]:
-        """Return what is left of a run that has ended: processes, sockets, files."""
+        """Return what is left of a run soon after its end: processes, sockets, files."""
+        deadline = time.monotonic() + GRACE
+        while (left := self._left()) and time.monotonic() < deadline:
+            time.sleep(GRACE / 20)
+        return left
+
+    def _left(self) -> list[str]:
         left = [f"process {pid}" for pid in self.survivors()]
         sockets = Path("/proc/net/unix").read_text("ascii", "replace").split()
         left += sorted({word for word in sockets if word.startswith(f"@playspot-{self.pid}-")})

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ..stream.events import Event, LiveStep
 from ..stream.status import RunStatus, SourceStatus
+from .faults import EXTRA
 from .ledger import EventLedger, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
 
@@ -204,9 +205,9 @@ class Witness:
         alive = {pid: name for name, pid in (self.pids | self._pids).items()}
         for pid, name in alive.items():
             memory, files = memory_mb(pid), n_files(pid)
-            if memory is None or files is None:
-                continue
             role = self._roles.get(name.removeprefix("reader "), name)
+            if memory is None or files is None or role == f"reader {EXTRA}":
+                continue  # gone just now; or there for a moment only
             _, born = self._births.setdefault(pid, (role, now))
             for what, trends, value in (
                 ("memory", self.memory, memory),
