@@ -48,7 +48,8 @@ app.add_typer(benchmark_app, name="benchmark")
 def main() -> None:
     """Run the program; what is wrong is one line without a traceback, exit code 2 for usage."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # of a live run with a configuration: reload
+        signal.signal(number, _terminate)
     try:
         code = app(prog_name="playspot", standalone_mode=False)
     except TyperException as error:
@@ -72,7 +73,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
-    """End as by Ctrl-C, so that every worker is stopped, with the exit code of SIGTERM."""
+    """End as by Ctrl-C, so that every worker is stopped, with the exit code of the signal."""
     sys.exit(128 + number)
 
 

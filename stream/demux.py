@@ -134,7 +134,7 @@ class PacketReader:
         reopen: Callable[[], InputContainer] | None = None,
         fatal: tuple[type[Exception], ...] = (),
     ) -> None:
-        self._reopen = reopen or partial(open_container, path)
+        self._reopen: Callable[[], InputContainer] | None = reopen or partial(open_container, path)
         self._fatal = fatal
         feed = _Feed(container, streams, fatal)
         self._feeds = dict.fromkeys((stream.index for stream in streams), feed)
@@ -166,6 +166,7 @@ class PacketReader:
 
     def close(self) -> None:
         """Close what was opened here; the first container is the caller's."""
+        self._reopen = None  # it may hold what holds this: a ring of pictures, for long in memory
         if self._second is not None:
             self._second.close()
 
@@ -178,6 +179,7 @@ class PacketReader:
         return self._feeds[index].take(index)
 
     def _open_again(self, index: int) -> None:
+        assert self._reopen is not None
         self._second = self._reopen()
         self._feeds[index].drop(index)
         streams = [self._second.streams[i] for i in self._indices]

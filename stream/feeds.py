@@ -131,10 +131,10 @@ class Feeds:
         self, feed: Feed, failure: Failure, *, may_heal: bool = True, is_planned: bool = False
     ) -> None:
         """End a reader that has nothing more to give, and decide what comes next."""
-        self._supervisor.kill(feed.reader.name)
+        is_crash = failure.kind == "crashed"
+        (self._supervisor.kill if is_crash else self._supervisor.release)(feed.reader.name)
         # A peer outside did not fail by accident as our own process did: it gets some time.
-        is_patient = failure.kind != "crashed"
-        feed.reader.ended(failure.message, is_planned=is_planned, is_patient=is_patient)
+        feed.reader.ended(failure.message, is_planned=is_planned, is_patient=not is_crash)
         if not is_planned:
             feed.failure = failure
         self._enter(feed, "retrying" if may_heal else "failed")
@@ -150,7 +150,7 @@ class Feeds:
         self._when_off(feed.name, "shutdown")
 
     def _end(self, feed: Feed) -> None:
-        self._supervisor.kill(feed.reader.name)
+        self._supervisor.release(feed.reader.name)
         feed.reader.ended("over", is_planned=True)
 
     def _enter(self, feed: Feed, state: SourceState) -> None:

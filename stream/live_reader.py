@@ -1,7 +1,7 @@
 """The live reader process: one connection of one source, its sessions out to three processes.
 
 Nothing here waits for the processes behind it: what they do not take is dropped and counted. When
-the connection breaks, the process says why and waits to be ended; the next one gets a new process.
+the connection breaks, the process says why and ends; the next connection gets a new process.
 """
 
 import time
@@ -14,6 +14,7 @@ from .config import SourceConfig
 from .demux import SourceError
 from .failures import SourceFailure
 from .live import LiveSource, Opened
+from .locator import redacted
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture
 from .messages import Array, Message, send, try_send
 from .open_source import open_source
@@ -21,10 +22,12 @@ from .reader import DATA_SOCKETS, MAX_LAG
 from .session import SERIAL_BITS, Session, base_of
 from .sockets import LIVE_QUEUE, push
 from .timeline import SAMPLE_RATE, STEP_SAMPLES, TICKS_PER_STEP, n_steps, step_time, tick_time
-from .worker import PATIENCE, Worker
+from .worker import Worker
 
 ANNOUNCE_INTERVAL = 1.0  # s between announcements of the session, for processes that restarted
 ANNOUNCE_MS = 200  # how long the first and the last word of a session may wait for room
+LINGER_MS = 500  # how long the last items may take to leave this process
+LAST_REPORT = 0.3  # s
 CONNECT_MARGIN = 5.0  # s; FFmpeg may take this much longer than its deadlines
 
 SocketName = Literal["pictures", "grey", "pcm"]
@@ -73,7 +76,8 @@ class LiveSender:
     def __init__(self, worker: Worker, run: str, job: ReaderJob, source: LiveSource) -> None:
         self._worker, self._job, self._source = worker, job, source
         self._sockets: dict[str, zmq.Socket[bytes]] = {
-            name: push(worker.context, run, name, queue=LIVE_QUEUE) for name in DATA_SOCKETS
+            name: push(worker.context, run, name, queue=LIVE_QUEUE, linger_ms=LINGER_MS)
+            for name in DATA_SOCKETS
         }
         for socket in self._sockets.values():
             socket.setsockopt(zmq.SNDTIMEO, ANNOUNCE_MS)
@@ -216,12 +220,10 @@ def read_live(worker: Worker, run: str, job: ReaderJob) -> None:
         kind, may_heal = "damaged", False
         if isinstance(error, SourceFailure):
             kind, may_heal = error.kind, error.may_heal
-        failure = {"kind": kind, "message": str(error), "may_heal": may_heal}
+        failure = {"kind": kind, "message": redacted(error), "may_heal": may_heal}
         n_steps = sender.n_steps if sender is not None else job.n_steps
         worker.tell("source_failed", job.serial, failure=failure, n_steps=n_steps)
-    while True:  # until the supervisor ends this process
-        time.sleep(PATIENCE / 10)
-        worker.beat(state="over")
+    time.sleep(LAST_REPORT)  # else the supervisor could see the end before it hears of the reason
 
 
 def _follow(

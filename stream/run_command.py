@@ -84,7 +84,7 @@ def run(
         config = read()
     people = Console(stderr=True, highlight=False)
     _log_to(people)
-    reload = _Flag(signal.SIGHUP)
+    reload = _Flag(signal.SIGHUP if is_config_file(sources[0]) else None)
     with LiveRun(config, model_set) as live:
         for line in (*model_set.describe(), *live.describe()):
             print_line(people, line)
@@ -107,11 +107,12 @@ def _print(lines: "EventLines | None", wait: float = 0.0) -> None:
 
 
 class _Flag:
-    """Set by a signal, cleared by looking."""
+    """Set by a signal (None: by nothing), cleared by looking."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: signal.Signals | None) -> None:
         self._is_set = False
-        signal.signal(number, self._set)
+        if number is not None:
+            signal.signal(number, self._set)
 
     def _set(self, _number: int, _frame: FrameType | None) -> None:
         self._is_set = True

@@ -93,6 +93,10 @@ class Supervisor:
         process.terminate()
         self._leaving.append((time.monotonic() + GRACE, process))
 
+    def release(self, name: str) -> None:
+        """Let a worker that has said its last words end by itself; `sweep` sees to it."""
+        self._leaving.append((time.monotonic() + GRACE, self._processes.pop(name)))
+
     def sweep(self) -> None:
         """Clear away workers that were dismissed; kill those that had their time."""
         staying = []
@@ -136,11 +140,14 @@ class Supervisor:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Keep Ctrl-C from the processes started meanwhile, also while they still import."""
+    """Keep Ctrl-C and the end of the terminal from the processes started meanwhile.
+
+    Also while they still import: both reach all of them, and the supervisor decides.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -4,12 +4,12 @@ In: PyAV video frames of any pixel format. Out: uint8 arrays, turned as the disp
 with square pixels. Scaling, colour and range go through one pass of FFmpeg's scaler.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import cast
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from .media import Frame, Grey
 from .pictures import fit_size
 from .timeline import FLOW_SIDE
+
+# Not `frame.side_data`: that keeps what it returns, which keeps the frame, and each picture would
+# stay in memory until the garbage collector comes by.
+_side_data = cast(Callable[[VideoFrame], Mapping[Type, bytes]], SideDataContainer)
 
 MAX_PIXEL_ASPECT = 10  # more than that is an error in the file
 
@@ -104,7 +108,7 @@ class _Scaler:
 
 def orientation(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
     """Return whether rows and columns change places, and which axes are flipped after that."""
-    matrix = cast(Mapping[Type, bytes], frame.side_data).get(Type.DISPLAYMATRIX)
+    matrix = _side_data(frame).get(Type.DISPLAYMATRIX)
     if matrix is None:
         return False, ()
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()

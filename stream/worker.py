@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import zmq
 
+from .locator import redacted
 from .measure import Measures
 from .messages import Message, MessageError, receive, send, try_send
 from .sockets import push
@@ -142,7 +143,8 @@ class Worker:
 
 def main(target: Callable[..., None], run: str, name: str, parent: int, *args: Any) -> None:
     """Be a worker: what a spawned process runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach all of a terminal's processes
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides
     _die_with_parent()
     cv2.setNumThreads(1)  # one core a worker: more threads here steal from the other workers
     worker = Worker(run, name, parent)
@@ -171,9 +173,10 @@ def rss_mb() -> float:
 
 def _told(name: str, error: Exception) -> str:
     """Return what the user is told: our own errors say all; others are named, with their place."""
-    if isinstance(error, ValueError):
-        return str(error)
-    return f"{name}: {type(error).__name__}: {error}"
+    told = (
+        str(error) if isinstance(error, ValueError) else f"{name}: {type(error).__name__}: {error}"
+    )
+    return redacted(told)  # FFmpeg and others name what they could not open
 
 
 def _die_with_parent() -> None:

@@ -1,5 +1,6 @@
 """A file as a live source: the items of the file, at the times of a camera."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from playspot.stream import paced as module
 from playspot.stream.failures import SourceFailure
@@ -203,3 +205,22 @@ def test_there_is_no_offset_without_both(make_clip: MakeClip) -> None:
     next(items)
     assert source.clock().av_offset_ms is None
     source.close()
+
+
+def test_a_round_leaves_no_pictures_to_the_garbage_collector(
+    make_clip: MakeClip, clock: Clock
+) -> None:
+    source = PacedFile(make_clip(), name="stage", loop=True)
+    n_rounds = 0
+    gc.collect()
+    gc.disable()
+    try:
+        for item in source:
+            n_rounds += isinstance(item, Opened)
+            if n_rounds == 4:
+                break
+        source.close()
+        n_kept = sum(isinstance(kept, VideoFrame) for kept in gc.get_objects())
+    finally:
+        gc.enable()
+    assert n_kept < 4

@@ -32,7 +32,7 @@ class Processes:
     def kill(self, name: str) -> None:
         self.ended.append(name)
 
-    dismiss = kill
+    dismiss = release = kill
 
 
 def beat(worker: str, pid: int, rss_mb: float = 50.0, **data: Any) -> Message:

@@ -34,3 +34,16 @@ def test_a_worker_that_hangs_is_killed_in_time() -> None:
     supervisor.stop()
     assert time.monotonic() - began < GRACE + 2
     assert supervisor.pids() == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_terminal_that_closes_ends_no_worker() -> None:
+    supervisor = Supervisor(new_run())
+    supervisor.start("flow", flow)
+    os.kill(supervisor.pids()["flow"], signal.SIGHUP)  # also while it still imports
+    supervisor.terminate("flow")
+    deadline = time.monotonic() + DEADLINE
+    while supervisor.exit_code("flow") is None and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert supervisor.exit_code("flow") == -signal.SIGTERM
+    supervisor.stop()
