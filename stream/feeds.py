@@ -135,7 +135,9 @@ class Feeds:
         (self._supervisor.kill if is_crash else self._supervisor.release)(feed.reader.name)
         # A peer outside did not fail by accident as our own process did: it gets some time.
         feed.reader.ended(failure.message, is_planned=is_planned, is_patient=not is_crash)
-        if not is_planned:
+        if is_planned:
+            logger.warning("%s: %s; it is started again", feed.name, failure.message)
+        else:
             feed.failure = failure
         self._enter(feed, "retrying" if may_heal else "failed")
         if not may_heal:

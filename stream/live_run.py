@@ -156,8 +156,11 @@ class LiveRun:
     def describe(self) -> list[str]:
         """Return lines for people: what is watched, and where events go."""
         names = ", ".join(feed.name for feed in self.feeds)
-        where = "not published" if self._config.publish == "off" else f"on {self.endpoint}"
-        return [f"sources: {names}", f"events {where} (playspot listen)"]
+        if self.endpoint is None:
+            events = "events only in the journal: publish is off"
+        else:
+            events = f"events on {self.endpoint} (playspot listen {self.endpoint})"
+        return [f"sources: {names}", events]
 
     def reload(self, config: Config) -> None:
         """Take over another configuration, as far as it can be without a restart."""

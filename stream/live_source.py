@@ -5,6 +5,7 @@ deadlines; whoever iterates decodes and places them. What a server sends in burs
 held back to real time, a recording too.
 """
 
+import errno
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -189,7 +190,14 @@ class NetworkSource:
                     yield packet
                 began = time.monotonic()
         except (av.FFmpegError, OSError, IndexError) as error:
+            # What has no length and is over, is broken to FFmpeg's HTTP.
+            if self._is_web and getattr(error, "errno", None) == errno.EIO:
+                return
             raise failure_of(error, self._locator, self._config.timeout) from None
+
+    @property
+    def _is_web(self) -> bool:
+        return self._locator.scheme in ("http", "https")
 
     def _check(self, read: "Background[_Read]", limit: float) -> None:
         if time.monotonic() - read.last > limit and not read.is_over:
@@ -221,21 +229,23 @@ class NetworkSource:
 
     def _live(self, read: "Background[_Read]", container: InputContainer) -> Iterator[LiveItem]:
         sessions = self._sessions(container)
-        if self._locator.scheme in ("http", "https"):
+        if self._is_web:
             self._pacer = Pacer()
         n_frames, decoded = 0, time.monotonic()
-        while True:
-            taken = self._take(read, is_over=False)
+        failure: SourceFailure | None = None
+        while failure is None:
             items: list[Opened | MediaItem] = []
+            try:
+                taken = self._take(read, is_over=False)
+            except SourceFailure as error:  # what was held back until then is still shown
+                failure, taken = error, None
             if taken is not None:
                 items += self._placed(sessions, cast("Packet[Any]", taken[0]), taken[1])
-            is_over = taken is None and read.is_over
-            if is_over:
+            if failure is None and taken is None and read.is_over:
                 items += sessions.flush()
+                failure = SourceFailure("ended", f"{self._locator.shown}: the stream is over.")
             items += sessions.look(time.monotonic(), is_drained=not read.waiting())
             yield from self._out(items, sessions)
-            if is_over:
-                break
             if sessions.n_frames != n_frames:
                 n_frames, decoded = sessions.n_frames, time.monotonic()
             elif taken is not None and taken[1] - decoded > max(NO_PICTURE, self._config.timeout):
@@ -244,7 +254,7 @@ class NetworkSource:
         while self._pacer is not None and self._pacer.wait(0.0) is not None:
             self._take(read, is_over=True)
             yield from self._due()
-        raise SourceFailure("ended", f"{self._locator.shown}: the stream is over.")
+        raise failure
 
     def _sessions(self, container: InputContainer) -> LiveSessions:
         video, audio = video_stream(container), audio_stream(container)

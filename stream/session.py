@@ -11,7 +11,7 @@ from .config import SourceConfig
 from .media import SourceInfo
 from .timeline import STEP
 
-SERIAL_BITS = 20  # of a session's number: sessions that one reader process can open
+SERIAL_BITS = 32  # of a session's number: more than one reader process opens in its life
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,18 @@ class Watching:
         failed = (("retrying", kind), ("connecting", kind))
         self.program.wait(lambda: self.state(source) in failed, NOTICE)
 
-    def wait_for_life(self, source: str) -> None:
-        self.program.wait_for_steps([source], seconds=BACK)
+    def base(self, source: str) -> int:
+        """Return which session the newest step of a source is of."""
+        return int(self.steps(source)[-1]["base"])
+
+    def wait_for_life(self, source: str, after: int) -> None:
+        """Wait for steps of a later session than that of a base."""
+
+        def lives() -> bool:
+            later = [step["status"] for step in self.steps(source) if step["base"] > after]
+            return sum([*status.values()] == ["ok"] * 3 for status in later) >= 2
+
+        self.program.wait(lives, BACK)
         self.program.wait(lambda: self.state(source) == ("live", None), 2.0)
 
     def check_undisturbed(self, source: str, first: int = 0) -> None:
@@ -207,6 +217,7 @@ def cameras(live: ModuleType, folder: Path, servers: dict[str, RtspServer]) -> I
             for name, url in urls.items()
         }
         sources["steady"] = {"url": str(folder / "clip.mp4"), "loop": True}
+        sources["skew"] = {"url": "bandstand://?seed=3&skew_ppm=200&step_ms=300&step_at=10"}
         sources["large"] = {"url": str(folder / "large.mp4"), "loop": True}
         watching = Watching(live, folder / "cameras", sources)
         with watching.program as program:
@@ -223,6 +234,7 @@ def test_a_cable_that_is_pulled_out_is_noticed_and_comes_back(
         stack.enter_context(cameras.also(far={"url": url, "timeout": TIMEOUT}))
         is_open = functools.partial(_open_event, program, "far")
         opened = program.wait(is_open)
+        base = cameras.base("far")
         there.pull_out()
         cameras.wait_for_failure("far", "timeout")
         program.wait(lambda: not is_open(), NOTICE)
@@ -232,7 +244,7 @@ def test_a_cable_that_is_pulled_out_is_noticed_and_comes_back(
         assert of_it[-1]["end_time"] == pytest.approx(positive["time"] + STEP / 2)
         program.wait(lambda: len(cameras.delays("far")) >= 2)
         there.plug_in()
-        cameras.wait_for_life("far")
+        cameras.wait_for_life("far", base)
     cameras.check_forward("far")
 
 
@@ -245,21 +257,23 @@ def _open_event(program: Any, source: str) -> dict[str, Any] | None:
 def test_a_connection_that_is_cut_is_made_again_at_once(
     cameras: Watching, servers: dict[str, RtspServer]
 ) -> None:
+    base = cameras.base("cut")
     servers["cut"].cut()
     cameras.program.wait(lambda: cameras.lines("cut"), NOTICE)
     assert cameras.delays("cut")[0] < 1.0
-    cameras.wait_for_life("cut")
+    cameras.wait_for_life("cut", base)
 
 
 def test_a_camera_that_refuses_is_tried_ever_more_seldom_until_it_is_back(
     cameras: Watching, servers: dict[str, RtspServer]
 ) -> None:
+    base = cameras.base("refuse")
     servers["refuse"].refuse()
     servers["refuse"].cut()
-    cameras.program.wait(lambda: len(cameras.delays("refuse")) >= 4)
+    cameras.program.wait(lambda: len(cameras.delays("refuse")) >= 3)
     assert cameras.state("refuse")[1] == "refused"
     servers["refuse"].accept()
-    cameras.wait_for_life("refuse")
+    cameras.wait_for_life("refuse", base)
     assert_growing(cameras.delays("refuse"))
 
 
@@ -272,10 +286,11 @@ def assert_growing(delays: list[float]) -> None:
 def test_a_camera_that_says_nothing_more_times_out_and_comes_back(
     cameras: Watching, servers: dict[str, RtspServer]
 ) -> None:
+    base = cameras.base("stall")
     servers["stall"].stall()
     cameras.wait_for_failure("stall", "timeout")
     servers["stall"].resume()
-    cameras.wait_for_life("stall")
+    cameras.wait_for_life("stall", base)
 
 
 def test_sound_that_vanishes_is_missing_and_comes_back(
@@ -297,11 +312,10 @@ def test_sound_that_vanishes_is_missing_and_comes_back(
 def test_another_picture_size_is_another_session(
     cameras: Watching, servers: dict[str, RtspServer], folder: Path
 ) -> None:
-    before = cameras.steps("sound")[-1]["base"]
+    base = cameras.base("sound")
     pid = cameras.program.pid("reader sound")
     servers["sound"].change_to(folder / "larger.mp4")
-    cameras.program.wait(lambda: cameras.steps("sound")[-1]["base"] > before, NOTICE)
-    cameras.program.wait_for_steps(["sound"], seconds=BACK)
+    cameras.wait_for_life("sound", base)
     assert cameras.program.pid("reader sound") == pid
     assert cameras.lines("sound") == []
 
@@ -336,6 +350,19 @@ def test_what_is_not_there_is_told_apart_and_tried_again(
     assert cameras.steps(source) == []
 
 
+def test_a_sound_card_that_is_fast_and_jumps_is_found_and_corrected(cameras: Watching) -> None:
+    def clock() -> dict[str, Any]:
+        report: dict[str, Any] = cameras.program.statuses["skew"]["clock"]
+        return report
+
+    cameras.program.wait(lambda: clock()["n_steps_of_clock"])
+    cameras.program.wait(lambda: clock()["drift_ppm"] == pytest.approx(200, abs=100))
+    assert clock()["kind"] == "device"
+    assert clock()["n_steps_of_clock"] == 1
+    assert abs(clock()["av_offset_ms"]) < 40
+    assert cameras.lines("skew") == []
+
+
 def test_a_reader_that_is_above_the_memory_limit_is_replaced_as_planned(
     cameras: Watching,
 ) -> None:
@@ -346,21 +373,22 @@ def test_a_reader_that_is_above_the_memory_limit_is_replaced_as_planned(
         return next(worker for worker in workers if worker["name"] == "reader large")
 
     program.wait(lambda: reader()["rss_mb"] > LIMIT_MB)
-    before, others = reader()["pid"], program.pid("detector")
+    before, others, base = reader()["pid"], program.pid("detector"), cameras.base("large")
     cameras.reload(memory_limit_mb=LIMIT_MB)
     program.wait(lambda: reader()["pid"] != before, NOTICE)
     cameras.reload(memory_limit_mb=1024)
     assert "memory_limit_mb" in reader()["reason"]
+    assert re.fullmatch("the reader has grown .*started again", *cameras.lines("large"))
     assert reader()["restarts"] == 0
     assert program.pid("detector") == others
-    cameras.wait_for_life("large")
+    cameras.wait_for_life("large", base)
 
 
 def test_nobody_else_noticed_and_no_password_was_told(cameras: Watching) -> None:
     cameras.finish()
 
 
-# Other protocols, odd clocks, and servers that send too much
+# Other protocols, odd timestamps, and servers that send too much
 
 
 class Web(http.server.SimpleHTTPRequestHandler):
@@ -477,13 +505,12 @@ def floods(live: ModuleType, folder: Path) -> Iterator[Watching]:
         playback = Playback(is_live=False, wrap_after=6.0, audio_start=4.0)
         camera = stack.enter_context(RtspServer(folder / "clip.mp4", playback=playback))
         urls["wrap"] = camera.url
-        urls["skew"] = "bandstand://?seed=3&labels=violin&skew_ppm=200&step_ms=300&step_at=10"
         sources: dict[str, Any] = {n: {"url": u, "timeout": TIMEOUT} for n, u in urls.items()}
         sources["steady"] = {"url": str(folder / "clip.mp4"), "loop": True}
         watching = Watching(live, folder / "floods", sources)
         Web.began = time.monotonic()
         with watching.program as program, watching.measured():
-            program.wait_for_steps(["steady", "hls", "fast", "wrap", "skew"])
+            program.wait_for_steps(["steady", "hls", "fast", "wrap"])
             program.wait(lambda: program.statuses.keys() >= {"", *sources})
             yield watching
 
@@ -539,12 +566,13 @@ def test_gstreamer_serves_and_is_killed_and_serves_again(floods: Watching, folde
         floods.program.wait_for_steps([*sources], 6)
         for source in sources:
             floods.check_undisturbed(source)
+        bases = {source: floods.base(source) for source in sources}
         server.kill()
         for source in sources:
             floods.program.wait(lambda name=source: floods.lines(name), NOTICE)
         with gstreamer(port, folder / "long.mp4"):
-            for source in sources:
-                floods.wait_for_life(source)
+            for source, base in bases.items():
+                floods.wait_for_life(source, base)
     for source in sources:
         floods.check_forward(source)
 
@@ -566,20 +594,6 @@ def gstreamer(port: int, path: Path) -> "Iterator[subprocess.Popen[str]]":
             yield server
         finally:
             server.kill()
-
-
-def test_a_sound_card_that_is_fast_and_jumps_is_found_and_corrected(floods: Watching) -> None:
-    def clock() -> dict[str, Any]:
-        report: dict[str, Any] = floods.program.statuses["skew"]["clock"]
-        return report
-
-    floods.program.wait(lambda: clock()["n_steps_of_clock"])
-    # How fast it is takes some ten seconds more to tell.
-    floods.program.wait(lambda: clock()["drift_ppm"] == pytest.approx(200, abs=100))
-    assert clock()["kind"] == "device"
-    assert clock()["n_steps_of_clock"] == 1
-    assert abs(clock()["av_offset_ms"]) < 40
-    assert floods.lines("skew") == []
 
 
 def test_nobody_else_noticed_the_floods_and_they_took_no_memory(floods: Watching) -> None:

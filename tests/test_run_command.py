@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -77,6 +78,7 @@ def test_a_run_for_some_seconds_ends_by_itself_with_json_events_only(tmp_path: P
     assert sorted(opened) == sorted(e["id"] for e in events if e["type"] == "end")
     assert opened
     assert "connecting" in done.stderr
+    assert re.search(r"events on (\S+) \(playspot listen \1\)", done.stderr)
 
 
 @pytest.fixture

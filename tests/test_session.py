@@ -4,7 +4,7 @@ import pytest
 
 from playspot.stream.config import SourceConfig
 from playspot.stream.media import SourceInfo
-from playspot.stream.session import Session, base_of
+from playspot.stream.session import SERIAL_BITS, Session, base_of
 from playspot.stream.timeline import STEP
 
 INFO = SourceInfo("stage", has_video=True, has_audio=False, width=640, height=360)
@@ -32,3 +32,8 @@ def test_the_base_is_where_the_clock_says() -> None:
 
 def test_time_never_runs_backwards_over_sessions() -> None:
     assert base_of(100.0, 100.0, 33) == 33
+
+
+def test_a_reader_never_comes_to_the_session_numbers_of_the_next() -> None:
+    a_year_of_one_picture_looped = 25 * 86_400 * 366
+    assert a_year_of_one_picture_looped < 1 << SERIAL_BITS

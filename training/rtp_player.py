@@ -77,7 +77,7 @@ class Player:
     def __init__(self, media: RtpMedia, playback: Playback) -> None:
         self._playback = playback
         self._io = asyncio.get_running_loop()
-        self._epoch = self._io.time()
+        self._epoch, self._wall_epoch = self._io.time(), time.time()
         self._streams = {
             kind: RtpStream(kind, track.clock, -round(playback.wrap_after * track.clock))
             for kind, track in media.tracks.items()
@@ -170,11 +170,16 @@ class Player:
                         self._send(kind, report)
 
     def _say_goodbye(self, kind: Kind) -> None:
-        self._send(kind, self._streams[kind].goodbye(self.now(kind), time.time()))
+        self._send(kind, self._streams[kind].goodbye(*self._clocks(kind)))
+
+    def _clocks(self, kind: Kind) -> tuple[float, float]:
+        """Return a media time of a stream, just past, and the time of day that it was at."""
+        media_time = math.floor(100 * self.now(kind)) / 100  # whole in the units of all clocks
+        return media_time, self._wall_epoch + media_time / self._rate(kind)
 
     def _report_of(self, kind: Kind) -> Iterator[bytes]:
         if math.isfinite(self._playback.report_every):
-            yield self._streams[kind].sender_report(self.now(kind), time.time())
+            yield self._streams[kind].sender_report(*self._clocks(kind))
 
     def _send(self, kind: Kind, report: bytes) -> None:
         for client, begun in self._clients.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = 10.0  # s; samples are averaged over it, since neighbours are not independent
-WARM_UP = 60.0  # s of a life that do not count: caches, allocators and queues fill
+WARM_UP = 180.0  # s of a life that do not count: caches, allocators and queues fill
 MAX_POINTS = 500  # of a curve for drawing
 MB = 1e6
 HOUR = 3600.0

@@ -21,8 +21,7 @@ from .soak_watch import Witness
 
 START_PATIENCE = 90.0  # s, until every source has given a complete step
 NOTICE_PATIENCE = 10.0  # s, for a process that must be gone
-STATUS_PATIENCE = 1.5  # s, for a status that says more than the last one
-RECOVERY_PATIENCE = 40.0  # s, beyond the wait that the run announces
+RECOVERY_PATIENCE = 60.0  # s
 SETTLE = 2.0  # s after a recovery; what a fault does to others may show later
 BREATH = (2.0, 6.0)  # s between two faults
 DRAIN_PATIENCE = 10.0  # s, for the accounts after the sources are turned off
@@ -195,23 +194,40 @@ class _Course:
             witness.expect(fault.concerned, time.time())
         elif fault.pid is None:
             fault.end()
-            self._wait_for(lambda: self._announced(fault.concerned) > 0, STATUS_PATIENCE)
-            announced = self._announced(fault.concerned)
-        patience = RECOVERY_PATIENCE + announced
-        self._wait_for(lambda: witness.arrived.keys() >= fault.concerned, patience)
+
+        def are_back() -> bool:
+            nonlocal announced
+            if fault.pid is None:  # what the run does to itself it has to mend at once
+                announced = max(announced, self._retry_in(fault.concerned))
+            return witness.arrived.keys() >= fault.concerned
+
+        self._wait_for(are_back, RECOVERY_PATIENCE)
         recovered = {name: witness.arrived.get(name, math.inf) - began for name in fault.concerned}
         if appearing:
             recovered |= appeared
         self._watch(SETTLE)
         gaps = [gap for name, gap in witness.gaps().items() if name in others]
         return FaultRecord(
-            fault.kind, fault.target, at, noticed, recovered, announced, max(gaps, default=None)
+            fault.kind,
+            fault.target,
+            at,
+            noticed,
+            recovered,
+            announced,
+            max(gaps, default=None),
+            os.getloadavg()[0],
         )
 
-    def _announced(self, sources: frozenset[str]) -> float:
+    def _retry_in(self, sources: frozenset[str]) -> float:
         """Return how long the run says it waits before it tries one of these sources again."""
         known = (self.witness.status.get(name) for name in sources)
         return max((status.retry_in or 0.0 for status in known if status is not None), default=0.0)
+
+    def _announced(self, sources: frozenset[str]) -> float:
+        """Return the same, or the time-out of a connection that it has begun."""
+        known = (self.witness.status.get(name) for name in sources)
+        is_trying = any(status is not None and status.state == "connecting" for status in known)
+        return max(self._retry_in(sources), SOURCE_TIMEOUT * is_trying)
 
     def _mark(self, record: FaultRecord) -> None:
         self.soak.marks.append((record.at, record.kind))

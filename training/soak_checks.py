@@ -19,7 +19,7 @@ COMPLETE = 0.98  # of all steps while nothing is broken
 STOPPED = 3.0  # s, from Ctrl-C to the end
 GROWTH_MB = 8.0  # of a process in the whole run, that are sure
 GROWTH_FILES = 2.0
-TOO_SHORT = 300.0  # s; a shorter soak says nothing of growth
+TOO_SHORT = 600.0  # s; a shorter soak says nothing of growth
 ON_THEIR_WAY = 3.0  # s of steps that are captured and not yet published: budget and a status old
 
 
@@ -110,9 +110,12 @@ class FaultRecord:
         Source concerned to the seconds until its next complete step (inf: none came): from the
         fault if it is of a process, else from its end.
     announced : float
-        Seconds that the run had said it would wait before the next try, when the fault was over.
+        Seconds that the run had said it would wait for its next try, or for an answer to the one
+        it was in, when the fault was over.
     others : float or None
         Longest gap (s) between steps of a source that is not concerned; None without one.
+    load : float
+        Of the machine, mean of the last minute.
     """
 
     kind: str
@@ -122,6 +125,7 @@ class FaultRecord:
     recovered: dict[str, float]
     announced: float
     others: float | None
+    load: float = 0.0
 
     @property
     def worst(self) -> float | None:

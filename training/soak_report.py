@@ -68,6 +68,7 @@ def document_of(
     document = {
         "schema": SCHEMA,
         "machine": machine(),
+        "load": {"mean": witness.load.mean, "most": witness.load.most},
         "versions": versions(),
         "seconds": records.seconds,
         "seed": soak.seed,
@@ -89,7 +90,11 @@ def print_soak(document: dict[str, Any]) -> None:
     """Print the JSON document of a soak as tables."""
     console = Console(highlight=False)
     host = document["machine"]
-    console.print(f"{host['cpu']}, {host['cores']} cores; load {host['load']}; {host['date']}")
+    load = document["load"]
+    console.print(
+        f"{host['cpu']}, {host['cores']} cores, {host['date']}; load {load['mean']:.1f} on "
+        f"average, {load['most']:.1f} at most"
+    )
     title = (
         f"{document['seconds'] / MINUTE:.1f} minutes, {document['n_sources']} sources, "
         f"{document['n_rtsp']} of them RTSP; seed {document['seed']}"

@@ -4,6 +4,7 @@ In: messages, files and /proc. Out: ledgers and trends (`ledger.py`, `slopes.py`
 One thread; `turn` takes what there is and never waits longer than asked.
 """
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from ..stream.status import RunStatus, SourceStatus
 from .faults import EXTRA
 from .ledger import EventLedger, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
+from .soak_checks import Worst
 
 TOPICS = "playspot/"
 STEPS, STATUS = "playspot/steps/", "playspot/status/"
@@ -84,6 +86,8 @@ class Witness:
         (what, role) to a curve: "memory", "files", and "gap" of sources.
     n_foreign : int
         Messages that are of no schema we know.
+    load : Worst
+        Of the machine: processes that want to run, as it says itself (mean of a minute).
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class Witness:
         self.files: dict[str, Trend] = {}
         self.curves: dict[tuple[str, str], Curve] = {}
         self.n_foreign = 0
+        self.load = Worst()
 
     @property
     def journalled(self) -> dict[str, EventLedger]:
@@ -202,6 +207,7 @@ class Witness:
             self.arrived.setdefault(step.source, now)
 
     def _sample(self, now: float) -> None:
+        self.load.add(os.getloadavg()[0])
         alive = {pid: name for name, pid in (self.pids | self._pids).items()}
         for pid, name in alive.items():
             memory, files = memory_mb(pid), n_files(pid)
