@@ -31,37 +31,6 @@ HALF: Final = 0.5  # capture times err to both sides
 Points = NDArray[np.float64]
 
 
-class Unwrapper:
-    """Timestamps of a few bits that begin again at 0 -> timestamps that do not.
-
-    Each is taken to be less than half the range from the one before it, so it may run backwards
-    as well, over the wrap too.
-
-    Parameters
-    ----------
-    bits : int
-        33 of MPEG (26.5 h at 90 kHz), 32 of RTP (13.3 h at 90 kHz).
-
-    Examples
-    --------
-    >>> unwrap = Unwrapper(32).unwrap
-    >>> [unwrap(stamp) - 2**32 for stamp in (2**32 - 2, 1, 2**32 - 1, 3)]
-    [-2, 1, -1, 3]
-    """
-
-    def __init__(self, bits: int) -> None:
-        self._range = 1 << bits
-        self._last: int | None = None
-
-    def unwrap(self, stamp: int) -> int:
-        """Return a timestamp counted on from the first one."""
-        if self._last is None:
-            self._last = stamp
-        half = self._range // 2
-        self._last += (stamp - self._last + half) % self._range - half
-        return self._last
-
-
 class _Clock:
     # `time` is the stream's, offset = monotonic - time = level + slope * (time - origin).
 

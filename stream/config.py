@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ..engines.settings import Decoding, Mode
-from .locator import parse_locator, redacted
+from .locator import parse_locator
 from .nearest import nearest
 from .publish import DEFAULT_ENDPOINT, check_endpoint
 from .schedule import Schedule, local_timezone
@@ -129,8 +129,8 @@ class SourceConfig(_Config):
         return self
 
     def public(self) -> dict[str, Any]:
-        """Return the fields for other processes, the URL without credentials."""
-        return {**self.model_dump(mode="json"), "url": redacted(self.url)}
+        """Return the fields that other processes need: all but where the source is."""
+        return self.model_dump(mode="json", exclude={"url"})
 
 
 class Config(_Config):

@@ -33,7 +33,7 @@ class EventLines:
 
     def take(self, wait: float = 0.0) -> Iterator[str]:
         """Yield a line for each event that has arrived, or arrives within `wait` seconds."""
-        while self._socket.poll(1000 * wait):
+        while self._socket.poll(int(1000 * wait)):
             try:
                 event = Event.model_validate_json(self._socket.recv_multipart()[2])
             except (IndexError, ValidationError):

@@ -57,10 +57,13 @@ class Feed:
     n_sessions: int = 0
     serial: int = 0
     _is_wanted: bool = False
+    _n_opened: int = 0  # sessions of the present reader
     _look_at: float = 0.0  # `time.monotonic()` of the next look at the schedule
 
     def enter(self, state: SourceState) -> bool:
         """Change the state; return whether it is another one."""
+        if state == "connecting":
+            self._n_opened = 0
         if state == self.state:
             return False
         self.state, self.since = state, time.time()
@@ -80,14 +83,22 @@ class Feed:
         """Take over another configuration."""
         self.config, self.timezone, self._look_at = config, timezone, 0.0
 
-    def report(self, data: dict[str, Any]) -> None:
-        """Take in what the reader reports besides its life."""
-        self.reader.report(data)
+    def report(self, data: dict[str, Any]) -> bool:
+        """Take in what the reader reports; return whether it has opened the source just now."""
+        if not self.reader.report(data):
+            return False
         self.n_steps = max(self.n_steps, int(data.get("n_steps", 0)))
         if clock := data.get("clock"):
             self.clock = ClockReport(**clock)
+        n_opened = int(data.get("n_sessions", 0))
+        self.n_sessions += n_opened - self._n_opened
+        self._n_opened = n_opened
+        if data.get("state") != "live" or self.state == "live":
+            return False
+        self.failure, self.epoch = None, self.epoch or float(data["epoch"])
+        return True
 
     @property
     def is_final(self) -> bool:
         """Whether nothing more will come without a change by the user."""
-        return self.state in ("failed", "over") or not self.config.enabled
+        return self.state in ("failed", "over")

@@ -65,8 +65,8 @@ class Feeds:
                 self._removed[feed.name] = (feed.epoch, feed.n_steps)
                 del self._feeds[feed.name]
             else:
-                if wanted != feed.config:
-                    logger.warning("%s: changed", feed.name)
+                if wanted != feed.config or feed.state == "failed":
+                    logger.warning("%s: begins anew", feed.name)
                     self._turn_off(feed)
                 feed.configure(wanted, timezone)
         for name, config in sources.items():
@@ -99,15 +99,12 @@ class Feeds:
         if feed is None or not feed.reader.is_running:
             return
         if report.kind == "alive":
-            feed.report(report.data)
-        elif report.kind == "failed":
+            if feed.report(report.data):
+                self._enter(feed, "live")
+        elif report.kind == "failed" and report.data.get("pid") == feed.reader.pid:
             feed.reader.reason = f"failed ({report.data['message']})"
         elif report.source != feed.serial:
             return  # of the reader before this one
-        elif report.kind == "opened":
-            feed.failure, feed.n_sessions = None, feed.n_sessions + 1
-            feed.epoch = feed.epoch or float(report.data["epoch"])
-            self._enter(feed, "live")
         else:
             feed.n_steps = max(feed.n_steps, int(report.data.get("n_steps", 0)))
             if report.kind == "closed":
@@ -124,8 +121,15 @@ class Feeds:
             feed.name, feed.config, self._n_readers, feed.epoch, feed.n_steps, *self._size
         )
         feed.serial = self._n_readers
-        feed.reader.started(self._supervisor.start(feed.reader.name, read_live, job))
-        self._enter(feed, "connecting")
+        try:
+            feed.reader.started(self._supervisor.start(feed.reader.name, read_live, job))
+        except OSError as error:  # no memory, no file descriptors
+            message = f"a reader cannot be started ({error.strerror})"
+            feed.failure = Failure(kind="crashed", message=message)
+            feed.reader.ended(message)
+            self._enter(feed, "retrying")
+        else:
+            self._enter(feed, "connecting")
 
     def _lose(
         self, feed: Feed, failure: Failure, *, may_heal: bool = True, is_planned: bool = False

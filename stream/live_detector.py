@@ -36,6 +36,7 @@ SCORED = "scored"
 ANNOUNCE_INTERVAL = 0.9  # s; an opening arrives by three ways, once a second by each
 
 logger = logging.getLogger(__name__)
+LOAD_PATIENCE = 60.0  # seconds for large networks to load
 
 
 @dataclass(frozen=True)
@@ -322,6 +323,7 @@ def detect_live(worker: Worker, run: str, job: LiveDetectorJob) -> None:
         for modality, name in INPUTS.items()
     }
     out = outlet(worker, push(worker.context, run, SCORED, queue=LIVE_QUEUE))
+    worker.beat(patience=LOAD_PATIENCE)
     engines = job.models.load()
     sound = job.models.headers.get("sound")
     front_end = None if sound is None else sound.front_end or "paper"

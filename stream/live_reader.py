@@ -229,20 +229,22 @@ def read_live(worker: Worker, run: str, job: ReaderJob) -> None:
 def _follow(
     worker: Worker, job: ReaderJob, source: LiveSource, sender: LiveSender, patience: float
 ) -> None:
-    state, counted = "connecting", dict[str, int]()
+    state, n_sessions, counted = "connecting", 0, dict[str, int]()
     for item in source:
         if item is not None:
             sender.send(item)
         if isinstance(item, Opened):
-            state = "live"
-            worker.tell("opened", job.serial, info=vars(item.info), epoch=sender.epoch)
+            state, n_sessions = "live", n_sessions + 1
         sender.announce()
         for cause, n in source.dropped.items():
             worker.measures.drop(job.name, cause, n - counted.get(cause, 0))
             counted[cause] = n
         worker.beat(
             n=item is not None,
+            at_once=isinstance(item, Opened) and n_sessions == 1,
             state=state,
+            n_sessions=n_sessions,
+            epoch=sender.epoch,
             n_steps=sender.n_steps,
             clock=asdict(source.clock()),
             **({"patience": patience} if state == "connecting" and item is None else {}),

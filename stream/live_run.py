@@ -39,6 +39,7 @@ from .tracks import EndReason
 LOOP_MS = 50  # how long a turn waits for reports
 PAUSE = 1.0  # seconds between two turns: we were stopped ourselves, and so no worker is to blame
 STATUS_INTERVAL = 1.0  # s
+STATUSES = 8  # of sources, told in a turn
 START_TIMEOUT = 60.0  # seconds for the first start of the services
 DRAIN_TIME = 4.0  # seconds for the last steps of sources that are over
 NO_OBJECT_MODEL = Header(kind="object", name="none", labels=())
@@ -102,6 +103,7 @@ class LiveRun:
             )
         self._began = self._turned = time.monotonic()
         self._told = 0.0
+        self._to_tell: list[str] = []  # sources whose status is due
         self._final_since: float | None = None
 
     def __enter__(self) -> Self:
@@ -140,14 +142,13 @@ class LiveRun:
         self._services.see_to()
         self.feeds.see_to()
         self._supervisor.sweep()
-        if now - self._told >= STATUS_INTERVAL:
-            self._told = now
-            self._tell_status()
+        self._tell_status()
 
     @property
     def is_over(self) -> bool:
         """Whether no source will bring anything more, and the last steps have had their time."""
-        if not all(feed.is_final for feed in self.feeds):
+        states = [feed.is_final for feed in self.feeds if feed.config.enabled]
+        if not states or not all(states):  # without any: a reload may bring some
             self._final_since = None
             return False
         self._final_since = self._final_since or time.monotonic()
@@ -234,12 +235,22 @@ class LiveRun:
                 logger.warning("skipped a report: %s", error)
 
     def _tell_status(self) -> None:
-        services = self._services.watched
-        measures = {watched.name: watched.measures for watched in services}
+        """Tell of the run once a second, then of a few sources in each turn: queues are short."""
+        now = time.monotonic()
+        if not self._to_tell and now - self._told >= STATUS_INTERVAL:
+            self._told = now
+            self._tell_run()
+            self._to_tell = [feed.name for feed in self.feeds]
+        batch, self._to_tell = self._to_tell[:STATUSES], self._to_tell[STATUSES:]
+        measures = {watched.name: watched.measures for watched in self._services.watched if batch}
         accounts = self._services["publisher"].watched.data.get("steps", {})
         for feed in self.feeds:
-            account = accounts.get(feed.name, {})
-            self._tell_record(feed.name, source_status(feed, measures, account))
+            if feed.name in batch:
+                account = accounts.get(feed.name, {})
+                self._tell_record(feed.name, source_status(feed, measures, account))
+
+    def _tell_run(self) -> None:
+        services = self._services.watched
         record = RunStatus(
             system_id=self.system_id,
             wall_time=time.time(),

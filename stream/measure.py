@@ -95,12 +95,6 @@ class Measures:
         for source, ages in other.ages.items():
             self.ages.setdefault(source, Histogram()).merge(ages)
 
-    def forget(self, source: str) -> None:
-        """Remove a source that was taken out of the configuration."""
-        self.ages.pop(source, None)
-        for key in [key for key in self.drops if key[0] == source]:
-            del self.drops[key]
-
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and dicts."""
         return {

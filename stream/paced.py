@@ -85,8 +85,8 @@ class PacedFile:
                         yield item
                         if self._is_closed:
                             return
-                        if isinstance(item, End):
-                            duration = item.duration
+                        if isinstance(item, End):  # whole steps: else the time line would gain
+                            duration = step_time(max(1, item.n_steps))
                     self.notes = self._round.notes
             except SourceError as error:
                 if self._is_closed:

@@ -103,10 +103,11 @@ class _Followed:
     session: int = 0  # of the last step
     heard: float = field(default_factory=time.monotonic)  # when the last step came
     reason: EndReason = "timeout"  # of events, if no more steps come
+    is_off: bool = False  # no more steps will come, but for those on their way
 
     @property
     def patience(self) -> float:
-        return max(SILENCE, self.tracker.decoding.gap_merge)
+        return SILENCE if self.is_off else max(SILENCE, self.tracker.decoding.gap_merge)
 
 
 class LivePublisher:
@@ -234,7 +235,7 @@ class LivePublisher:
         elif message.kind == "off":
             source = self._sources.get(str(message.data["name"]))
             if source is not None and message.data["reason"] in get_args(EndReason):
-                source.reason = message.data["reason"]
+                source.reason, source.is_off = message.data["reason"], True
 
     def _open(self, session: Session) -> None:
         self._sessions[session.number] = session
@@ -244,7 +245,7 @@ class LivePublisher:
             del self._sessions[number]
         source = self._followed(name)
         source.tracker.decoding = decoding_of(session.config, self._job.decoding)
-        source.zones = session.config.zones
+        source.zones, source.is_off = session.config.zones, False
         for _, message in self._waiting.pop(session.number, ()):
             self._step(message)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 FIRST_DELAY = 0.5  # s
 LAST_DELAY = 30.0  # s
 JITTER = 0.25  # of the delay
-HEALTHY_AFTER = 30.0  # s
+HEALTHY_AFTER = 8.0  # s
 BREAKER = 5  # failures in a row
 
 

@@ -8,19 +8,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from .commands import LabelsOption, ModelsOption, parse_labels
 from .config import Config
 from .configuration import ConfigError, config_of_sources, is_config_file
-from .locator import redacted
-from .table import print_line
+from .teller import Teller
 
 if TYPE_CHECKING:
-    from .event_lines import EventLines
     from .live_run import LiveRun
-
-LAST_WORDS = 0.2  # seconds for the last events to arrive
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +58,6 @@ def run(
     Example: playspot run rtsp://camera.local/stage mic://default
     """
     from ..engines.catalogue import find_models
-    from .event_lines import EventLines
     from .live_run import LiveRun
 
     settings = {"models": models, "latency": latency, "budget": budget, "publish": publish}
@@ -82,36 +76,29 @@ def run(
     if wanted := parse_labels(labels, model_set.labels):
         of_sources["labels"] = tuple(sorted(wanted))
         config = read()
-    people = Console(stderr=True, highlight=False)
-    _log_to(people)
-    reload = _Flag(signal.SIGHUP if is_config_file(sources[0]) else None)
-    with LiveRun(config, model_set) as live:
+    reload = _Flag(is_config_file(sources[0]))
+    until = None if seconds is None else time.monotonic() + seconds
+    with Teller(as_json=as_json) as teller, LiveRun(config, model_set) as live:
         for line in (*model_set.describe(), *live.describe()):
-            print_line(people, line)
-        lines = EventLines(live.endpoint, as_json=as_json) if live.endpoint else None
-        until = None if seconds is None else time.monotonic() + seconds
-        while not live.is_over and (until is None or time.monotonic() < until):
+            teller.say(line)
+        teller.follow(live.endpoint)
+        while not (live.is_over or teller.is_alone):
+            if until is not None and time.monotonic() >= until:
+                break
             live.turn()
-            _print(lines)
             if reload.is_set():
                 _reload(live, read)
         has_failed = any(feed.state == "failed" for feed in live.feeds)
-    _print(lines, LAST_WORDS)  # the ends of what was open
     if has_failed:
         raise typer.Exit(1)
 
 
-def _print(lines: "EventLines | None", wait: float = 0.0) -> None:
-    for line in lines.take(wait) if lines is not None else ():
-        print(line, flush=True)
-
-
 class _Flag:
-    """Set by a signal (None: by nothing), cleared by looking."""
+    """Set by SIGHUP, cleared by looking; without a configuration SIGHUP ends the run."""
 
-    def __init__(self, number: signal.Signals | None) -> None:
+    def __init__(self, is_reloaded: bool) -> None:
         self._is_set = False
-        if number is not None:
+        if is_reloaded and (number := getattr(signal, "SIGHUP", None)) is not None:
             signal.signal(number, self._set)
 
     def _set(self, _number: int, _frame: FrameType | None) -> None:
@@ -125,26 +112,7 @@ class _Flag:
 def _reload(live: "LiveRun", read: Callable[[], Config]) -> None:
     try:
         live.reload(read())
-    except ConfigError as error:
-        for line in error.lines:
+    except (ValueError, OSError) as error:
+        for line in str(error).splitlines():
             logger.error("%s", line)
         logger.error("the configuration is left as it was")
-
-
-class _LogLines(logging.Handler):
-    """Show what happens to processes and sources, one line each, however wide the terminal is."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        clock = time.strftime("%X", time.localtime(record.created))
-        print_line(self._console, f"{clock} {redacted(record.getMessage())}")
-
-
-def _log_to(console: Console) -> None:
-    root = logging.getLogger("playspot")
-    root.addHandler(_LogLines(console))
-    root.propagate = False
-    root.setLevel(logging.INFO)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .messages import Message
-from .restarts import HEALTHY_AFTER
 from .supervisor import Supervisor
 from .watched import Watched
+
+GROWN_AFTER = 60.0  # s; who is above the limit sooner would be above it again and again
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Services:
             return False
         if report.kind == "alive":
             service.watched.report(report.data)
-        elif report.kind == "failed":
+        elif report.kind == "failed" and report.data.get("pid") == service.watched.pid:
             service.watched.reason = f"failed ({report.data['message']})"
         return True
 
@@ -75,11 +76,17 @@ class Services:
                     watched.ended(reason, is_planned=is_planned)
                     logger.warning("the %s process %s; %s", watched.name, reason, _plan(watched))
             if watched.is_due:
-                self._start(service)
+                self._start_again(service)
 
     def _start(self, service: Service) -> None:
         name = service.watched.name
         service.watched.started(self._supervisor.start(name, service.target, service.job))
+
+    def _start_again(self, service: Service) -> None:
+        try:
+            self._start(service)
+        except OSError as error:  # no memory, no file descriptors
+            service.watched.ended(f"cannot be started ({error.strerror})")
 
 
 def trouble_of(
@@ -88,14 +95,16 @@ def trouble_of(
     """Return why a running worker must be replaced and whether that is no failure, or None."""
     code = supervisor.exit_code(watched.name)
     if code is not None:
+        if not watched.is_gone:  # its last report may still be on its way: judge it next time
+            watched.is_gone = True
+            return None
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return watched.reason or how, False
     if watched.is_hung:
         return f"gave no sign of life for {watched.silence:.1f} s and was killed", False
     if watched.rss_mb > memory_limit_mb:
         grown = f"has grown to {watched.rss_mb:.0f} MB, above memory_limit_mb {memory_limit_mb:.0f}"
-        # Who is above it soon after its start would be above it again and again.
-        return grown, watched.lived > HEALTHY_AFTER
+        return grown, watched.lived > GROWN_AFTER
     return None
 
 

@@ -11,6 +11,7 @@ from .config import SourceConfig
 from .media import SourceInfo
 from .timeline import STEP
 
+NO_URL = "-"  # other processes need not know where a source is, nor its password
 SERIAL_BITS = 32  # of a session's number: more than one reader process opens in its life
 
 
@@ -36,7 +37,7 @@ class Session:
     config: SourceConfig
 
     def to_json(self) -> dict[str, Any]:
-        """Return the `data` of an `open` message; credentials are left out."""
+        """Return the `data` of an `open` message, without the URL."""
         config = self.config.public()
         return {"info": vars(self.info), "base": self.base, "config": config}
 
@@ -51,7 +52,8 @@ class Session:
         """
         try:
             info = SourceInfo(**data["info"])
-            return cls(number, info, int(data["base"]), SourceConfig(**data["config"]))
+            config = SourceConfig(**data["config"], url=NO_URL)
+            return cls(number, info, int(data["base"]), config)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the announcement of a session: {error}") from None
 

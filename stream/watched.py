@@ -8,7 +8,7 @@ from .measure import Measures
 from .restarts import Restarts
 from .worker import PATIENCE
 
-START_PATIENCE = 30.0  # seconds until the first report: importing, loading networks
+START_PATIENCE = 15.0  # seconds until the first report: many may start at once, and import
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Watched:
         The last report, whole.
     pid : int
         Of this life, or of the last.
+    is_gone : bool
+        Whether its end has been seen.
     reason : str
         What this life has said of its own end; empty while it lives.
     last_reason : str
@@ -44,6 +46,7 @@ class Watched:
     is_running: bool = False
     data: dict[str, Any] = field(default_factory=dict)
     pid: int = 0
+    is_gone: bool = False
     last_reason: str = ""
     _started: float = 0.0
     _heard: float = 0.0
@@ -63,20 +66,21 @@ class Watched:
         """Take note that the process was started."""
         now = time.monotonic()
         self.restarts.started(now)
-        self.is_running, self.retry_at, self.reason = True, None, ""
+        self.is_running, self.is_gone, self.retry_at, self.reason = True, False, None, ""
         self.pid = pid
         self._started = self._heard = now
         self._patience = START_PATIENCE
 
-    def report(self, data: dict[str, Any]) -> None:
-        """Take in a report of `Worker.beat`; one of an earlier life is left aside."""
+    def report(self, data: dict[str, Any]) -> bool:
+        """Take in a report of `Worker.beat`; return whether it was of this life."""
         if not self.is_running or data.get("pid") != self.pid:
-            return
+            return False
         self.heard()
         self._patience = float(data.get("patience", PATIENCE))
         self.rss_mb, self.handled = float(data["rss_mb"]), int(data["n"])
         self._now = Measures.from_json(data["measures"])
         self.data = data
+        return True
 
     def heard(self) -> None:
         """Take note of a sign of life; also after a pause of the supervisor itself."""

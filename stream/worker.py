@@ -65,7 +65,8 @@ class Worker:
 
     def tell(self, kind: str, source: int = 0, **data: Any) -> None:
         """Send a report to the supervisor."""
-        send(self._control, Message(kind, source, data={"worker": self.name, **data}))
+        data = {"worker": self.name, "pid": os.getpid(), **data}
+        send(self._control, Message(kind, source, data=data))
 
     def progress(self) -> None:
         """Count one handled message, and report at most once a second that there was progress."""
@@ -75,7 +76,9 @@ class Worker:
             self._reported = now
             self.tell("alive", n=self._handled)
 
-    def beat(self, *, n: int = 0, patience: float | None = None, **data: Any) -> None:
+    def beat(
+        self, *, n: int = 0, patience: float | None = None, at_once: bool = False, **data: Any
+    ) -> None:
         """Report, in a live run, that the main loop goes round; call it often, never in a thread.
 
         Parameters
@@ -85,12 +88,14 @@ class Worker:
         patience : float, optional
             Seconds for which no report should be missed: something that may take long follows.
             It is reported at once.
+        at_once : bool
+            Report now, however long ago the last report was.
         data
             Further fields of the report.
         """
         self._handled += n
         now = time.monotonic()
-        if patience is None and now - self._beaten < BEAT_INTERVAL:
+        if patience is None and not at_once and now - self._beaten < BEAT_INTERVAL:
             return
         self._beaten = now
         self.check_parent()
@@ -143,8 +148,7 @@ class Worker:
 
 def main(target: Callable[..., None], run: str, name: str, parent: int, *args: Any) -> None:
     """Be a worker: what a spawned process runs."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # they reach all of a terminal's processes
-        signal.signal(number, signal.SIG_IGN)  # the supervisor decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
     _die_with_parent()
     cv2.setNumThreads(1)  # one core a worker: more threads here steal from the other workers
     worker = Worker(run, name, parent)

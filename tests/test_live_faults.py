@@ -465,12 +465,12 @@ class NoHeaderEnd(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[int]:
+def serving(server: socketserver.TCPServer) -> Iterator[int]:
     """Let a server serve in a thread; give its port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield server.server_address[1]
+        yield server.socket.getsockname()[1]
     finally:
         server.shutdown()
         thread.join()

@@ -56,6 +56,8 @@ def check_events(events: list[dict[str, Any]]) -> None:
         by_source[event["source"]].append(event)
     for source, own in by_source.items():
         unique = list({event["seq"]: event for event in own}.values())
+        keys = {(event["seq"], event["id"], event["type"], event["step"]) for event in own}
+        assert len(keys) == len(unique), f"{source}: two events with one seq"
         assert [e["seq"] for e in sorted(unique, key=lambda e: e["seq"])] == [
             *range(own[0]["seq"], own[0]["seq"] + len(unique))
         ], source

@@ -66,13 +66,3 @@ def test_nothing_dropped_leaves_no_entry() -> None:
     measures = Measures()
     measures.drop("stage", "late", 0)
     assert not measures.drops
-
-
-def test_a_source_that_is_removed_is_forgotten() -> None:
-    measures = Measures()
-    for name in ("stage", "hall"):
-        measures.drop(name, "late")
-        measures.age(name, 0.1)
-    measures.forget("stage")
-    assert set(measures.ages) == {"hall"}
-    assert set(measures.drops) == {("hall", "late")}

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import zmq
@@ -90,7 +91,7 @@ def publisher() -> Iterator[Publisher]:
     context.term()
 
 
-def event(seq: int, kind: str) -> Event:
+def event(seq: int, kind: Literal["new", "update", "end"]) -> Event:
     return Event(
         type=kind,
         id="stage.1",

@@ -1,5 +1,6 @@
 """The rules of replacing workers; `test_live_run.py` kills real ones."""
 
+import errno
 import time
 from typing import Any
 
@@ -9,8 +10,7 @@ from playspot.stream.config import SourceConfig
 from playspot.stream.failures import FailureKind, SourceFailure
 from playspot.stream.feeds import Feeds
 from playspot.stream.messages import Message
-from playspot.stream.restarts import HEALTHY_AFTER
-from playspot.stream.services import Services
+from playspot.stream.services import GROWN_AFTER, Services
 
 
 class Processes:
@@ -56,6 +56,7 @@ def services(processes: Any) -> Services:
 def test_a_dead_service_is_started_again_at_once(processes: Any, services: Services) -> None:
     processes.codes["flow"] = -9
     services.see_to()
+    services.see_to()
     assert processes.started == ["flow", "flow"]
 
 
@@ -70,7 +71,7 @@ def test_a_silent_service_is_killed_and_started_again(
 def test_a_service_that_has_grown_too_large_is_replaced_without_a_failure(
     processes: Any, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later = time.monotonic() + HEALTHY_AFTER + 1
+    later = time.monotonic() + GROWN_AFTER + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     services.note(beat("flow", 1, rss_mb=1001.0))
     services.see_to()
@@ -92,6 +93,7 @@ def test_a_service_that_dies_again_and_again_is_backed_off(
 ) -> None:
     for _ in range(20):
         processes.codes["flow"] = 1
+        services.see_to()
         services.see_to()
     assert 2 <= len(processes.started) <= 3
 
@@ -127,13 +129,17 @@ def serial_of(feeds: Feeds, name: str = "stage") -> int:
     return next(feed.serial for feed in feeds if feed.name == name)
 
 
+def pid_of(feeds: Feeds, name: str = "stage") -> int:
+    return next(feed.reader.pid for feed in feeds if feed.name == name)
+
+
 def test_every_source_gets_a_reader(processes: Any, feeds: Feeds) -> None:
     assert sorted(processes.started) == ["reader hall", "reader stage"]
     assert set(states(feeds).values()) == {"connecting"}
 
 
 def test_a_source_that_opened_is_live(feeds: Feeds) -> None:
-    feeds.note(report("opened", serial_of(feeds), epoch=1.0))
+    feeds.note(beat("reader stage", pid_of(feeds), state="live", n_sessions=1, epoch=1.0))
     assert states(feeds) == {"stage": "live", "hall": "connecting"}
 
 
@@ -157,6 +163,7 @@ def test_a_wrong_password_is_not_tried_again(
 def test_a_reader_that_crashed_is_replaced_at_once(processes: Any, feeds: Feeds) -> None:
     processes.codes["reader stage"] = -11
     feeds.see_to()
+    feeds.see_to()
     assert processes.started.count("reader stage") == 2
     assert processes.started.count("reader hall") == 1
 
@@ -164,6 +171,7 @@ def test_a_reader_that_crashed_is_replaced_at_once(processes: Any, feeds: Feeds)
 def test_what_an_earlier_reader_says_late_is_left_aside(processes: Any, feeds: Feeds) -> None:
     before = serial_of(feeds)
     processes.codes["reader stage"] = -9
+    feeds.see_to()
     feeds.see_to()
     feeds.note(failed("auth", before))
     assert states(feeds)["stage"] == "connecting"
@@ -178,6 +186,38 @@ def test_a_file_that_has_been_played_is_over(feeds: Feeds) -> None:
     feeds.note(report("closed", serial_of(feeds), n_steps=9))
     feeds.see_to()
     assert states(feeds)["stage"] == "over"
+
+
+def test_a_last_word_that_comes_after_the_end_was_seen_still_counts(
+    processes: Any, feeds: Feeds
+) -> None:
+    processes.codes["reader stage"] = 0
+    feeds.see_to()
+    feeds.note(report("closed", serial_of(feeds), n_steps=9))
+    feeds.see_to()
+    assert states(feeds)["stage"] == "over"
+
+
+def test_a_reader_that_cannot_be_started_is_tried_again(
+    processes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(processes, "start", refuse)
+    feeds = Feeds(processes, 256, 1, 1000.0, lambda _name, _why: None)
+    feeds.configure({"stage": SourceConfig(url="stage.mp4")})
+    feeds.see_to()
+    assert states(feeds) == {"stage": "retrying"}
+
+
+def test_a_reload_tries_what_had_failed_for_good(processes: Any, feeds: Feeds) -> None:
+    feeds.note(failed("auth", serial_of(feeds)))
+    same = {name: SourceConfig(url=f"{name}.mp4") for name in ("stage", "hall")}
+    feeds.configure(same)
+    feeds.see_to()
+    assert states(feeds)["stage"] == "connecting"
+    assert processes.started.count("reader hall") == 1
 
 
 def test_a_reload_leaves_sources_that_did_not_change_alone(
@@ -206,7 +246,6 @@ def test_a_source_that_is_not_enabled_has_no_reader(processes: Any) -> None:
     feeds.configure({"stage": SourceConfig(url="stage.mp4", enabled=False)})
     feeds.see_to()
     assert processes.started == []
-    assert all(feed.is_final for feed in feeds)
 
 
 def test_no_password_is_told(feeds: Feeds, processes: Any) -> None:

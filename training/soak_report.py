@@ -128,6 +128,7 @@ def draw(path: Path, witness: Witness, marks: list[tuple[float, str]]) -> None:
         for at, _ in marks:
             axes.axvline(at / MINUTE, color="0.8", linewidth=0.5, zorder=0)
         axes.set_ylabel(label)
+        axes.set_yscale("log" if what == "gap" else "linear")
         if axes.has_data():
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, markerscale=4)
     figure.axes[-1].set_xlabel("minutes; grey lines: faults")

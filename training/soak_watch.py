@@ -199,7 +199,7 @@ class Witness:
         ledger = self.steps.setdefault(step.source, StepLedger())
         before = ledger.last_arrival
         is_complete = ledger.add(step, now)
-        if before is not None:
+        if before is not None and step.source != EXTRA:
             self._draw("gap", step.source, now, now - before)
         if self._quiet_since is not None and step.captured > self._quiet_since:
             self.quiet["complete" if is_whole(step) else "not"] += 1
