@@ -12,7 +12,7 @@ types: links
 	mypy
 
 tests:
-	pytest
+	pytest -n 3 --dist loadgroup
 
 bench:
 	playspot benchmark

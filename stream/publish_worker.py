@@ -158,8 +158,14 @@ class LivePublisher:
             self._flush(source, "shutdown")
         self.close()
 
-    def turn(self, timeout_ms: int) -> None:
-        """Take what has arrived, waiting for at most so long, and see to all that is due."""
+    def turn(self, timeout_ms: int) -> int:
+        """Take what has arrived, waiting for at most so long, and see to all that is due.
+
+        Returns
+        -------
+        n : int
+            Messages taken.
+        """
         n = self._receive(timeout_ms)
         self._end_silent()
         self._journal.retry()
@@ -167,6 +173,7 @@ class LivePublisher:
             self._publisher.greet()
         counts = {name: source.account.told for name, source in self._sources.items()}
         self._worker.beat(n=n, steps=counts)
+        return n
 
     def close(self) -> None:
         """Close the sockets and the journal."""

@@ -17,6 +17,14 @@ from playspot.stream.played import Played
 from playspot.stream.timeline import STEP, n_steps, step_time
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, so that what they share is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Return a seeded random generator, so that a failure can be repeated."""

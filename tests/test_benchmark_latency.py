@@ -10,6 +10,8 @@ import pytest
 from playspot.stream.measure import Measures
 from playspot.training.benchmark_latency import by_stage, figures_of, print_latency, since
 
+pytestmark = pytest.mark.xdist_group("live")
+
 
 def counted(**ages: tuple[float, ...]) -> Measures:
     measures = Measures()

@@ -34,6 +34,8 @@ from playspot.training.rtp_player import Playback
 from playspot.training.rtsp_connection import Authorisation
 from playspot.training.rtsp_server import RtspServer
 
+pytestmark = pytest.mark.xdist_group("live")
+
 MakeClip = Callable[..., Path]
 Read = Callable[..., Any]
 DEADLINE = 15.0  # s; of everything that is waited for

@@ -28,6 +28,8 @@ from playspot.stream.timeline import (
     TICKS_PER_STEP,
 )
 
+pytestmark = pytest.mark.xdist_group("live")
+
 BUDGET = 2.0
 N_SOURCES, N_STEPS = 4, 12
 SLOW = 2 * STEP / N_SOURCES / 3  # of each of three networks: the steps of all take twice too long

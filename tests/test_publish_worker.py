@@ -55,8 +55,10 @@ class Stage:
         """Give the publisher messages; return what it has published by then."""
         for message in messages:
             send(self.scored, message)
-        deadline = time.monotonic() + 0.05
-        while time.monotonic() < deadline:
+        n_left, deadline = len(messages), time.monotonic() + 10.0
+        while n_left and time.monotonic() < deadline:
+            n_left -= self.publisher.turn(10)
+        for _ in range(5):  # for subscriptions
             self.publisher.turn(10)
         received = []
         while self.events.poll(50):

@@ -17,6 +17,8 @@ from playspot.stream.event_lines import EventLines
 from playspot.stream.events import Event, ModelInfo
 from playspot.stream.publish import Publisher
 
+pytestmark = pytest.mark.xdist_group("live")
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

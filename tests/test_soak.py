@@ -22,6 +22,8 @@ from playspot.training.soak_checks import Check, FaultRecord, Records, checks
 from playspot.training.soak_run import RunUnderTest
 from playspot.training.soak_watch import JournalFollower
 
+pytestmark = pytest.mark.xdist_group("live")
+
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
 MINUTES = 20
 
