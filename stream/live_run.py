@@ -183,7 +183,7 @@ class LiveRun:
     @property
     def look_ahead(self) -> float:
         """Seconds of the future that a step needs."""
-        return look_ahead(self._front_end, self._config.latency)
+        return self._look_ahead
 
     def _start_services(self) -> None:
         config = self._config

@@ -1,5 +1,6 @@
 """What a fresh process loads: the run time does without PyTorch and other heavy packages."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,17 @@ def test_networks_without_torch_say_what_to_install() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "SoundNet needs PyTorch: pip install 'playspot[train]'\n"
+
+
+def test_no_telemetry_is_sent() -> None:
+    code = "import os, playspot.engines.ort; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=environment,
+    )
+    assert done.stdout.strip() == "1"
