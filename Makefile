@@ -12,7 +12,8 @@ types: links
 	mypy
 
 tests:
-	pytest -n 3 --dist loadgroup
+	pytest -n 3 --dist loadgroup -m 'not live'
+	pytest -m live
 
 bench:
 	playspot benchmark

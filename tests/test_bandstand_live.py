@@ -28,6 +28,8 @@ from playspot.training.render import Renderer
 from playspot.training.scene import make_scene
 from playspot.training.truth import make_truth
 
+pytestmark = pytest.mark.live
+
 SHORT = "bandstand://?seed=300000&length=2"
 
 

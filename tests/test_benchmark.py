@@ -24,8 +24,6 @@ from playspot.training.benchmark_run import PacedSource, ProcessFigures, run_pip
 from playspot.training.benchmark_stages import Costs, flow_each_step, flow_once, measure
 from playspot.training.repeat import repeat, steps_in
 
-pytestmark = pytest.mark.xdist_group("live")
-
 MakeClip = Callable[..., Path]
 LABELS = ("drum", "violin")
 

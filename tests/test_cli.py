@@ -18,8 +18,6 @@ from playspot.models.labels import LABELS
 from playspot.stream.events import Event, Step
 from playspot.stream.timeline import n_steps, step_time
 
-pytestmark = pytest.mark.xdist_group("live")
-
 MakeClip = Callable[..., Path]
 KINDS = ("events.jsonl", "steps.jsonl", "timeline.png", "annotated.mp4")
 DEADLINE = 100.0  # seconds

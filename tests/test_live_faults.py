@@ -36,7 +36,7 @@ from playspot.training.rtsp_server import RtspServer
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("live"),
+    pytest.mark.live,
 ]
 
 TIMEOUT = 2.0  # s; of every source

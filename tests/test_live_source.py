@@ -34,7 +34,7 @@ from playspot.training.rtp_player import Playback
 from playspot.training.rtsp_connection import Authorisation
 from playspot.training.rtsp_server import RtspServer
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 MakeClip = Callable[..., Path]
 Read = Callable[..., Any]

@@ -23,7 +23,7 @@ from playspot.stream.media import AudioChunk, SourceInfo
 from playspot.stream.microphone import QUEUE, MicrophoneSource
 from playspot.stream.timeline import SAMPLE_RATE
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 DEADLINE = 20.0
 AHEAD = 7000.0  # s; PortAudio's clock is not time.monotonic()

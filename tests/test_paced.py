@@ -19,6 +19,8 @@ from playspot.stream.paced import MAX_BEHIND, PacedFile, paced
 from playspot.stream.sources import FileSource
 from playspot.stream.timeline import SAMPLE_RATE, STEP, step_time, tick_time
 
+pytestmark = pytest.mark.live
+
 MakeClip = Callable[..., Path]
 
 

@@ -14,7 +14,7 @@ from playspot.stream.media import AudioChunk, End, GreyFrame, Picture, SourceInf
 from playspot.stream.pair import QUEUE, PairSource
 from playspot.stream.timeline import SAMPLE_RATE, TICK_SAMPLES, n_steps, step_time
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 IMAGE = np.zeros((4, 4), np.uint8)
 CAMERA = SourceInfo("camera", True, False, width=640, height=480, video_rate=30.0)

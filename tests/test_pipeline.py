@@ -25,7 +25,7 @@ from playspot.stream.subscriber import listen
 from playspot.stream.supervisor import WorkerError
 from playspot.stream.whole import steps_of
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 MakeClip = Callable[..., Path]
 DEADLINE = 20.0  # seconds until a test gives up waiting

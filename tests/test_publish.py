@@ -18,6 +18,8 @@ from playspot.stream.sockets import endpoint, new_run, pull, push
 from playspot.stream.subscriber import listen
 from playspot.stream.tracks import Tracker
 
+pytestmark = pytest.mark.live
+
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
 
 

@@ -28,6 +28,8 @@ from playspot.stream.supervisor import Supervisor
 from playspot.stream.timeline import STEP, step_time
 from playspot.stream.worker import Worker
 
+pytestmark = pytest.mark.live
+
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
 DECODING = Decoding(on=0.5, off=0.3, min_duration=0, gap_merge=1.1)
 LEFT = {"left": Zone(polygon=((0, 0), (0.5, 0), (0.5, 1), (0, 1)))}

@@ -24,6 +24,8 @@ from playspot.training.rtp_player import Playback
 from playspot.training.rtsp_connection import Authorisation
 from playspot.training.rtsp_server import RtspServer
 
+pytestmark = pytest.mark.live
+
 MakeClip = Callable[..., Path]
 DEADLINE = 10.0  # s; of everything that is waited for
 H264 = {"video_codec": "libx264", "video_options": {"bf": "0", "g": "5", "preset": "ultrafast"}}

@@ -17,7 +17,7 @@ from playspot.stream.event_lines import EventLines
 from playspot.stream.events import Event, ModelInfo
 from playspot.stream.publish import Publisher
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from playspot.training.soak_checks import Check, FaultRecord, Records, checks
 from playspot.training.soak_run import RunUnderTest
 from playspot.training.soak_watch import JournalFollower
 
-pytestmark = pytest.mark.xdist_group("live")
+pytestmark = pytest.mark.live
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
 MINUTES = 20
