@@ -23,7 +23,6 @@ SMALLEST = 1e-4  # area of a polygon, as a part of the picture's
 EPSILON = 1e-9  # of coordinates: less is rounding
 
 
-@lru_cache(maxsize=256)  # every process reads the zones of a source once a second
 def check_polygon(polygon: Corners) -> Corners:
     """Return a polygon if it encloses an area once, without crossing itself.
 
@@ -41,6 +40,12 @@ def check_polygon(polygon: Corners) -> Corners:
     ...
     ValueError: its sides from corner 1 and from corner 3 meet; list the corners in order ...
     """
+    _check(polygon)
+    return polygon
+
+
+@lru_cache(maxsize=256)  # every process reads the zones of a source once a second
+def _check(polygon: Corners) -> None:
     n = len(polygon)
     if n < 3:
         raise ValueError(f"has {n} corners; a polygon needs at least 3")
@@ -57,7 +62,6 @@ def check_polygon(polygon: Corners) -> Corners:
                 )
     if (area := abs(_area(polygon))) < SMALLEST:
         raise ValueError(f"its area, {area:.2g} of the picture, is below {SMALLEST:g}")
-    return polygon
 
 
 def zone_mask(zones: "Mapping[str, Zone]", shape: tuple[int, int]) -> NDArray[np.float32] | None:
