@@ -548,7 +548,7 @@ def test_pictures_are_let_go_of_without_the_garbage_collector(clip: Path) -> Non
     try:
         with RtspServer(clip) as server:
             play(server.url, n_greys(16))
-        n_kept = sum(isinstance(kept, VideoFrame) for kept in gc.get_objects())
+        n_kept = sum(type(kept) is VideoFrame for kept in gc.get_objects())
     finally:
         gc.enable()
     assert n_kept < 3

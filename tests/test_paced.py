@@ -222,7 +222,7 @@ def test_a_round_leaves_no_pictures_to_the_garbage_collector(
             if n_rounds == 4:
                 break
         source.close()
-        n_kept = sum(isinstance(kept, VideoFrame) for kept in gc.get_objects())
+        n_kept = sum(type(kept) is VideoFrame for kept in gc.get_objects())
     finally:
         gc.enable()
     assert n_kept < 4
