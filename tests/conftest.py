@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ from playspot.models.labels import LABELS
 from playspot.stream.events import Event, ModelInfo, Step
 from playspot.stream.played import Played
 from playspot.stream.timeline import STEP, n_steps, step_time
+
+
+def pytest_configure() -> None:
+    """Give each test process one thread: several processes with several take 3 times as long."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
