@@ -172,12 +172,8 @@ class LiveRun:
         self._services.memory_limit_mb = self.feeds.memory_limit_mb = config.memory_limit_mb
         self.feeds.configure(config.sources, config.timezone)
 
-    def pids(self) -> dict[str, int]:
-        """Return the process ids of the workers by name; a reader is `reader NAME`."""
-        return self._supervisor.pids()
-
     def measures(self) -> dict[str, Measures]:
-        """Return what each worker has counted in all its lives, by name as in `pids`."""
+        """Return what each worker has counted in all its lives; a reader is `reader NAME`."""
         return {w.name: w.measures for w in self._services.watched + self.feeds.watched}
 
     @property

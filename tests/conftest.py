@@ -163,3 +163,17 @@ def written(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], Path]:
+    """Return a function that makes `playspot.yaml`; it becomes a file of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLAYSPOT_MODELS", str(tmp_path / "none"))
+
+    def make(content: str | bytes) -> Path:
+        path = Path("playspot.yaml")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return make

@@ -24,20 +24,6 @@ SECRET = "hunter2"
 Write = Callable[[str], Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Return a function that makes `playspot.yaml`; it becomes a file of the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PLAYSPOT_MODELS", str(tmp_path / "none"))
-
-    def make(content: str) -> Path:
-        path = Path("playspot.yaml")
-        path.write_text(content)
-        return path
-
-    return make
-
-
 def of_source(line: str) -> str:
     return f"sources:\n  stage:\n    url: clip.mp4\n    {line}\n"
 
