@@ -7,27 +7,30 @@ reads them from YAML. Unknown keys are errors. All durations are seconds.
 import zoneinfo
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ..engines.settings import Decoding, Mode
+from .config_model import ConfigModel, Name, Unit, UserPath
 from .locator import parse_locator
 from .nearest import nearest
+from .output_config import (
+    DatabaseConfig,
+    JsonLinesConfig,
+    MqttConfig,
+    RecordingsConfig,
+    WebConfig,
+    WebhookConfig,
+)
 from .publish import DEFAULT_ENDPOINT, check_endpoint
 from .schedule import Schedule, local_timezone
 from .zones import check_polygon, zone_mask
 
 Latency = Literal["normal", "low"]
 
-NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$"
 COARSEST = (16, 16)  # rows and columns; zones that leave no cell of this grid leave nothing to see
 WITHOUT_RESTART = frozenset({"sources", "timezone", "memory_limit_mb"})  # the supervisor's alone
-
-
-def _checked_endpoint(text: str) -> str:
-    return text if text in ("auto", "off") else check_endpoint(text)
 
 
 def _checked_schedule(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,26 +53,13 @@ def _checked_url(text: str) -> str:
     return text
 
 
-Unit = Annotated[float, Field(ge=0, le=1)]
 Coordinate = tuple[Unit, Unit]
 Polygon = Annotated[
     tuple[Coordinate, ...], Field(min_length=3, max_length=100), AfterValidator(check_polygon)
 ]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,  # it may hold a password
-    )
-
-
-class Zone(_Config):
+class Zone(ConfigModel):
     """A part of the picture."""
 
     polygon: Polygon = Field(examples=[[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]])
@@ -78,7 +68,7 @@ class Zone(_Config):
     """`include`: only what lies in such a zone is looked at; `exclude`: what lies in it is not."""
 
 
-class SourceConfig(_Config):
+class SourceConfig(ConfigModel):
     """One source: where it is, what is looked for in it, and when."""
 
     url: Annotated[str, AfterValidator(_checked_url)] = Field(
@@ -114,7 +104,7 @@ class SourceConfig(_Config):
     """Seconds; shorter playing is not reported. The models' own when not given."""
     gap_merge: float | None = Field(default=None, ge=0, le=3600)
     """Seconds; a shorter break does not end an event. The models' own when not given."""
-    zones: dict[Name, Zone] = {}
+    zones: dict[Name, Zone] = Field(default={})
     """Parts of the picture by name; the whole picture when empty."""
     schedule: Annotated[tuple[str, ...], AfterValidator(_checked_schedule)] = Field(
         default=(), examples=[["Mon-Fri 08:00-18:00", "Sat,Sun 22:00-02:00"]]
@@ -133,22 +123,26 @@ class SourceConfig(_Config):
         return self.model_dump(mode="json", exclude={"url"})
 
 
-class Config(_Config):
+class Config(ConfigModel):
     """Everything `playspot run` does."""
 
     sources: dict[Name, SourceConfig] = Field(min_length=1)
     """What is watched, by name. The names are part of topics: letters, digits, - _ . only."""
-    models: Folder | None = None
+    models: UserPath | None = None
     """Folder of models; pulled ones, else the bundled ones, when not given."""
-    publish: Annotated[str, AfterValidator(_checked_endpoint)] = Field(
-        default=DEFAULT_ENDPOINT, examples=[DEFAULT_ENDPOINT, "auto", "off"]
-    )
-    """Where subscribers connect; `auto` takes a free port if that is taken, `off` is none."""
+    keys: UserPath | None = Field(default=None, examples=["~/.config/playspot/keys"])
+    """Folder of keys, made by `playspot keygen`: only the subscribers allowed in it are served,
+    and nobody else reads along."""
+    insecure: bool = False
+    """Publish to others on the network without keys: everybody may read."""
+    publish: str = Field(default=DEFAULT_ENDPOINT, examples=[DEFAULT_ENDPOINT, "auto", "off"])
+    """Where subscribers connect; `auto` takes a free port if that is taken, `off` is none.
+    Others on the network reach it only with `keys`, or `insecure`."""
     budget: float = Field(default=2.0, gt=0, le=60)
     """Seconds after its capture by which a step is published, or dropped and counted; to 60."""
     latency: Latency = "normal"
     """`low` uses only the past: sooner, less precise."""
-    journal: Folder | None = None
+    journal: UserPath | None = None
     """Folder in which events are kept; the user's state folder when not given."""
     memory_limit_mb: float = Field(default=1024, ge=200, le=1_000_000)
     """Of each process; one that grows above it is replaced. At least 200."""
@@ -156,6 +150,24 @@ class Config(_Config):
         default=None, examples=["Europe/Berlin"]
     )
     """Time zone of the schedules; the machine's when not given."""
+    web: WebConfig | None = None
+    """The live page and the HTTP API; `{}` on this machine alone."""
+    database: DatabaseConfig | None = None
+    """Events in SQLite; with `web` also when not given."""
+    jsonl: JsonLinesConfig | None = None
+    """Events as lines of JSON, in files."""
+    mqtt: MqttConfig | None = None
+    """Events and states at an MQTT broker."""
+    webhooks: dict[Name, WebhookConfig] = Field(default={})
+    """HTTP addresses that get events, by a name of your choice."""
+    recordings: RecordingsConfig | None = None
+    """Pictures and clips of events; off when not given."""
+
+    @field_validator("publish")
+    @classmethod
+    def _can_be_published(cls, text: str, info: ValidationInfo) -> str:
+        is_open = bool(info.data.get("keys") or info.data.get("insecure"))
+        return text if text in ("auto", "off") else check_endpoint(text, is_open=is_open)
 
     @model_validator(mode="after")
     def _has_a_time_zone(self) -> "Config":

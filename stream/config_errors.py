@@ -5,6 +5,7 @@ each. Pydantic's own texts are for programmers, and show values that may hold a 
 """
 
 import re
+import types
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -130,12 +131,14 @@ def _annotation(loc: Loc) -> Any:
     """Return the type that the fields of `Config` state for a place, None if there is no such."""
     kind: Any = Config
     for key in loc:
+        if isinstance(kind, types.UnionType):  # a part that may be left out
+            kind = get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             fields = kind.model_fields
             kind = fields[str(key)].annotation if key in fields else None
         else:
             kind = (get_args(kind) or (None,))[-1]  # dict[key, value]
-    return kind
+    return get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
 
 
 def _keys(loc: Loc) -> list[str]:

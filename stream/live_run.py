@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from ..engines.catalogue import ModelSet
 from ..engines.engine import Header
+from .added_sources import AddedSources, SourceRefusedError
 from .config import WITHOUT_RESTART, Config, changes
 from .events import ModelInfo
 from .feeds import Feeds
@@ -28,10 +29,11 @@ from .live_mel import LiveMelJob, mel_live
 from .live_status import source_status, worker_status
 from .measure import Measures
 from .messages import Message, MessageError, receive, try_send
+from .outputs import Outputs, places_of
 from .publish import DEFAULT_ENDPOINT
 from .publish_worker import PublishJob, publish_live
 from .services import Services
-from .sockets import LIVE_QUEUE, close_run, new_run, pull, push
+from .sockets import LIVE_QUEUE, close_run, endpoint, new_run, pull, push
 from .status import RunStatus
 from .supervisor import Supervisor, WorkerError
 from .tracks import EndReason
@@ -59,6 +61,8 @@ class LiveRun:
     ----------
     endpoint : str or None
         Where events are published.
+    hub : str
+        Where the processes of this run get all that is published, also if nothing is.
     model : ModelInfo
         What makes the detections.
     system_id : str
@@ -82,6 +86,7 @@ class LiveRun:
         self._config = config
         self._models = models
         self._run = new_run()
+        self.hub = endpoint(self._run, "hub")
         self._supervisor = Supervisor(self._run)
         self._services = Services(self._supervisor, config.memory_limit_mb)
         header = models.headers.get("object", NO_OBJECT_MODEL)
@@ -109,12 +114,13 @@ class LiveRun:
     def __enter__(self) -> Self:
         self._control = pull(self._context, self._run, "control", queue=LIVE_QUEUE)
         self._to_publisher = push(self._context, self._run, "scored", queue=LIVE_QUEUE)
+        self._outputs = Outputs(self._services, self._context, self._run)
         try:
             self._start_services()
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        self.feeds.configure(self._config.sources, self._config.timezone)
+        self._configure_feeds()
         return self
 
     def __exit__(
@@ -132,7 +138,9 @@ class LiveRun:
     def turn(self) -> None:
         """Take the reports that have arrived, and see to every process and source once."""
         for report in self._reports():
-            if not self._services.note(report):
+            if report.kind == "request":
+                self._answer(report)
+            elif not self._services.note(report):
                 self.feeds.note(report)
         now = time.monotonic()
         if now - self._turned > PAUSE:
@@ -161,7 +169,8 @@ class LiveRun:
             events = "events only in the journal: publish is off"
         else:
             events = f"events on {self.endpoint} (playspot listen {self.endpoint})"
-        return [f"sources: {names}", events]
+        page = [] if self._outputs.web is None else [f"live page: {self._outputs.web}"]
+        return [f"sources: {names}", events, *page]
 
     def reload(self, config: Config) -> None:
         """Take over another configuration, as far as it can be without a restart."""
@@ -170,7 +179,7 @@ class LiveRun:
         update = {key: getattr(config, key) for key in WITHOUT_RESTART}
         self._config = self._config.model_copy(update=update)
         self._services.memory_limit_mb = self.feeds.memory_limit_mb = config.memory_limit_mb
-        self.feeds.configure(config.sources, config.timezone)
+        self._configure_feeds()
 
     def measures(self) -> dict[str, Measures]:
         """Return what each worker has counted in all its lives; a reader is `reader NAME`."""
@@ -189,10 +198,10 @@ class LiveRun:
         job = LiveDetectorJob(self._models, config.budget, config.latency)
         self._services.add("detector", detect_live, job)
         self.model = ModelInfo(**self._wait_ready("detector").data["model"])
-        endpoint = {"auto": DEFAULT_ENDPOINT, "off": None}.get(config.publish, config.publish)
+        public = {"auto": DEFAULT_ENDPOINT, "off": None}.get(config.publish, config.publish)
         publish_job = PublishJob(
             system_id=self.system_id,
-            endpoint=endpoint,
+            endpoint=public,
             may_move=config.publish == "auto",
             journal=config.journal,
             decoding=self._models.decoding,
@@ -208,6 +217,43 @@ class LiveRun:
             may_move=False,
             journal=Path(ready["journal"]),
         )
+        places = places_of(config, Path(ready["journal"]))
+        self._added = AddedSources(places.journal) if config.web is not None else None
+        labels = self._models.labels
+        self._outputs.start(config, places, self.system_id, labels, self._wait_ready)
+
+    def _configure_feeds(self) -> None:
+        sources = self._config.sources
+        if self._added is not None:
+            sources = self._added.over(sources)
+        self.feeds.configure(sources, self._config.timezone)
+
+    def _answer(self, request: Message) -> None:
+        """Add or remove a source, as somebody asks over HTTP."""
+        try:
+            self._change(request)
+        except SourceRefusedError as error:
+            self._outputs.answer(request, str(error), error.code)
+        else:
+            self._outputs.answer(request)
+
+    def _change(self, request: Message) -> None:
+        data, added = request.data, self._added
+        name = str(data["name"])
+        is_known = name in {feed.name for feed in self.feeds}
+        if added is None or data["op"] not in ("add", "remove"):
+            raise SourceRefusedError("invalid", f"cannot {data['op']} sources")
+        if data["op"] == "add":
+            if is_known:
+                raise SourceRefusedError("exists", f"{name}: is there already; remove it first")
+            added.add(name, data["config"])
+        else:
+            if not is_known:
+                raise SourceRefusedError("unknown", f"{name}: there is no such source")
+            added.remove(name)
+            kept = {n: source for n, source in self._config.sources.items() if n != name}
+            self._config = self._config.model_copy(update={"sources": kept})
+        self._configure_feeds()
 
     def _wait_ready(self, name: str) -> Message:
         deadline = time.monotonic() + START_TIMEOUT
@@ -258,8 +304,13 @@ class LiveRun:
             look_ahead=self.look_ahead,
             workers=tuple(worker_status(w) for w in services + self.feeds.watched),
             sources={feed.name: feed.state for feed in self.feeds},
+            sinks=self._outputs.sinks(),
+            web=self._outputs.web,
+            labels=self._models.labels,
         )
         self._tell_record("", record)
+        counted = self.measures().items()
+        self._outputs.tell_measures({name: measures.to_json() for name, measures in counted})
 
     def _tell_record(self, source: str, record: BaseModel) -> None:
         data = {"source": source, "record": record.model_dump(mode="json", by_alias=True)}

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import zmq
 
 from .events import SCHEMA, Event, LiveStep, ModelInfo
+from .output_config import is_loopback
 from .timeline import STEP, step_time
 from .tracks import Change
 
@@ -42,10 +43,11 @@ class EndpointError(ValueError):
     """An endpoint that may not or cannot be used; the message is one line for the user."""
 
 
-def check_endpoint(endpoint: str) -> str:
+def check_endpoint(endpoint: str, *, is_open: bool = False) -> str:
     """Return `endpoint` if it is `ipc://@name` or TCP on loopback, else raise `EndpointError`.
 
-    An endpoint that is a file is refused: binding would replace the file, whatever it is.
+    An endpoint that is a file is refused: binding would replace the file, whatever it is. With
+    `is_open` it may be on any interface: subscribers need keys, or everybody may read.
 
     Examples
     --------
@@ -57,18 +59,20 @@ def check_endpoint(endpoint: str) -> str:
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname or "", parts.port
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        is_local = is_loopback(host)
+        if not is_local:
+            ipaddress.ip_address(host)
     except ValueError:
-        host, port, is_loopback = "", None, False
+        host, port, is_local = "", None, False
     if not endpoint.startswith("tcp://") or port is None:
         raise EndpointError(
             f"endpoint {endpoint!r} is not tcp://HOST:PORT or ipc://@NAME, "
             f"such as {DEFAULT_ENDPOINT}"
         )
-    if not is_loopback:
+    if not (is_local or is_open):
         raise EndpointError(
             f"endpoint {endpoint!r} is not on loopback: events would be open to the network; "
-            f"use {DEFAULT_ENDPOINT}"
+            f"use {DEFAULT_ENDPOINT}, give `keys` (playspot keygen), or say insecure: true"
         )
     return endpoint
 

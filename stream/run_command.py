@@ -12,6 +12,7 @@ import typer
 from .commands import LabelsOption, ModelsOption, parse_labels
 from .config import Config
 from .configuration import ConfigError, config_of_sources, is_config_file
+from .output_config import WebConfig
 from .teller import Teller
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def run(
     publish: Annotated[
         str | None, typer.Option(help="Endpoint for subscribers, auto or off.")
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve the live page and the HTTP API (extra: web).")
+    ] = False,
+    web_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the live page; with --web.")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")
     ] = None,
@@ -64,7 +71,8 @@ def run(
     of_sources: dict[str, Any] = {"threshold": threshold, "loop": loop or None}
 
     def read() -> Config:
-        return config_of_sources(sources, settings=settings, of_sources=of_sources)
+        config = config_of_sources(sources, settings=settings, of_sources=of_sources)
+        return with_web(config, web_port) if web or web_port is not None else config
 
     try:
         config = read()
@@ -91,6 +99,22 @@ def run(
         has_failed = any(feed.state == "failed" for feed in live.feeds)
     if has_failed:
         raise typer.Exit(1)
+
+
+def with_web(config: Config, port: int | None) -> Config:
+    """Return a configuration that has a live page, at a port if one is given.
+
+    Examples
+    --------
+    >>> config = Config(sources={"a": {"url": "a.mp4"}})
+    >>> with_web(config, None).web.listen, with_web(config, 8080).web.listen
+    ('127.0.0.1:8773', '127.0.0.1:8080')
+    """
+    web = config.web or WebConfig()
+    if port is not None:
+        host = web.listen.rpartition(":")[0] or "127.0.0.1"
+        web = web.model_copy(update={"listen": f"{host}:{port}"})
+    return config.model_copy(update={"web": web})
 
 
 class _Flag:

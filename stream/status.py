@@ -125,6 +125,33 @@ class JournalStatus(_Status):
     """Events that waited too long: published, and not kept."""
 
 
+class SinkStatus(_Status):
+    """Where events go besides subscribers: a file, a database, a broker."""
+
+    state: Literal["ok", "retrying", "stopped"]
+    error: str | None = None
+    """Why it takes no events at the moment."""
+    delivered: int = 0
+    """Events it has taken since its process began."""
+    behind: int = 0
+    """Bytes of the journal that wait for it."""
+    lost: int = 0
+    """Events it never got: it was down for longer than the journal reaches back, or gave up."""
+
+
+class PublisherStatus(_Status):
+    """How subscribers keep up."""
+
+    subscriptions: int = 0
+    """Topics that are subscribed to."""
+    overflows: int = 0
+    """Times that the queue of a subscriber who reads too slowly was full."""
+    replayed: int = 0
+    """Events that subscribers had missed and got again."""
+    refused: int = 0
+    """Requests and peers that were turned away."""
+
+
 class RunStatus(_Status):
     """How the whole run is doing."""
 
@@ -144,6 +171,12 @@ class RunStatus(_Status):
     workers: tuple[WorkerStatus, ...] = ()
     sources: dict[str, SourceState] = Field(default_factory=dict)
     journal: JournalStatus | None = None
+    publisher: PublisherStatus | None = None
+    sinks: dict[str, SinkStatus] = Field(default_factory=dict)
+    web: str | None = None
+    """URL of the live page."""
+    labels: tuple[str, ...] = ()
+    """Instruments that the models know."""
 
 
 Status: TypeAlias = SourceStatus | RunStatus

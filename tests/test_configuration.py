@@ -10,8 +10,24 @@ from playspot.models.labels import LABELS
 from playspot.stream.config import Config, SourceConfig, Zone
 from playspot.stream.configuration import ConfigError, read_config
 from playspot.stream.marked_yaml import read_yaml
+from playspot.stream.output_config import (
+    DatabaseConfig,
+    JsonLinesConfig,
+    MqttConfig,
+    RecordingsConfig,
+    WebConfig,
+    WebhookConfig,
+)
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "playspot.yaml"
+OUTPUTS = (
+    DatabaseConfig,
+    JsonLinesConfig,
+    MqttConfig,
+    RecordingsConfig,
+    WebConfig,
+    WebhookConfig,
+)
 SECRET = "hunter2"
 Write = Callable[[str | bytes], Path]
 
@@ -46,9 +62,26 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.sources["stage"].url == f"rtsp://viewer:{SECRET}@192.168.1.20:554/stream1"
 
 
+def test_the_example_is_valid_with_all_that_is_commented_out(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    for name in ("STAGE_PASSWORD", "MQTT_PASSWORD", "HOOK_SECRET"):
+        monkeypatch.setenv(name, f"{SECRET}{SECRET}")
+    text = EXAMPLE.read_text(encoding="utf-8")
+    for part in ("mqtt", "webhooks", "recordings"):
+        block = text[text.index(f"# {part}:") :].partition("\n\n")[0]
+        text = text.replace(block, block.replace("\n# ", "\n")[2:])
+    config = read(write(text))
+    assert config.mqtt is not None
+    assert config.recordings is not None
+    assert config.webhooks["stage-door"].labels == ("piano",)
+    assert SECRET not in repr(config)
+
+
 def test_the_example_shows_every_key() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    keys = [*Config.model_fields, *SourceConfig.model_fields, *Zone.model_fields]
+    parts = (Config, SourceConfig, Zone, *OUTPUTS)
+    keys = [key for part in parts for key in part.model_fields]
     assert [key for key in keys if f"{key}:" not in text] == []
     assert text.startswith("# yaml-language-server: $schema=")
 
@@ -144,12 +177,31 @@ def test_the_example_shows_every_key() -> None:
         (
             of_source("loop: yes") + "publish: tcp://0.0.0.0:1",
             "5: publish: endpoint 'tcp://0.0.0.0:1' is not on loopback: events would be open to "
-            "the network; use tcp://127.0.0.1:7773",
+            "the network; use tcp://127.0.0.1:7773, give `keys` (playspot keygen), or say "
+            "insecure: true",
+        ),
+        (
+            of_source("loop: yes") + "mqtt: {prot: 1883}",
+            "5: mqtt.prot: unknown key; did you mean 'port'?",
+        ),
+        (
+            of_source("loop: yes") + "mqtt: {port: 0}",
+            "5: mqtt.port: 0 is too small; give at least 1",
+        ),
+        (
+            of_source("loop: yes") + "web: {listen: 0.0.0.0:8773}",
+            "5: web: listen '0.0.0.0:8773' is not on loopback: give token, certificate and "
+            "private_key, or say insecure: true",
+        ),
+        (
+            of_source("loop: yes") + "webhooks: {mine: {url: example.org}}",
+            "5: webhooks.mine.url: the URL of a webhook looks like https://host/path",
         ),
         (
             of_source("loop: yes") + "cameras: {}",
-            "5: cameras: unknown key; there are sources, models, publish, budget, latency, "
-            "journal, memory_limit_mb, timezone",
+            "5: cameras: unknown key; there are sources, models, keys, insecure, publish, budget, "
+            "latency, journal, memory_limit_mb, timezone, web, database, jsonl, mqtt, webhooks, "
+            "recordings",
         ),
     ],
 )  # fmt: skip
@@ -300,5 +352,5 @@ def test_models_that_are_not_there_are_an_error_at_their_line(write: Write) -> N
 
 def test_the_page_of_the_manual_names_every_key() -> None:
     page = (EXAMPLE.parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
-    for key in (*Config.model_fields, *SourceConfig.model_fields):
+    for key in (key for part in (Config, SourceConfig, *OUTPUTS) for key in part.model_fields):
         assert f"`{key}`" in page, key
