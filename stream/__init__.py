@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from .events import Detection, Event, Step
     from .pipeline import Pipeline
     from .subscriber import listen
+    from .subscriber_async import listen_async
     from .whole import steps_of
 
-__all__ = ["Detection", "Event", "Pipeline", "Step", "listen", "steps_of"]
+__all__ = ["Detection", "Event", "Pipeline", "Step", "listen", "listen_async", "steps_of"]
 
 _HOME = {
     "Detection": ".events",
     "Event": ".events",
     "Step": ".events",
     "listen": ".subscriber",
+    "listen_async": ".subscriber_async",
     "Pipeline": ".pipeline",
     "steps_of": ".whole",
 }

@@ -17,7 +17,9 @@ from . import commands
 from .config_commands import validate
 from .configuration import ConfigError
 from .devices import devices
+from .key_commands import keygen
 from .probe import probe
+from .report_command import report
 from .run_command import run
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -33,12 +35,14 @@ app.callback()(commands.options)
 app.command()(commands.detect)
 app.command()(run)
 app.command()(commands.listen)
+app.command()(report)
 app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command()(probe)
 app.command()(devices)
 app.command()(validate)
 app.command()(commands.schema)
+app.command()(keygen)
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.command()(evaluate)

@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from pydantic import TypeAdapter
 
 from ..engines.settings import Decoding, Mode
 from .publish import DEFAULT_ENDPOINT, check_endpoint
@@ -163,6 +162,10 @@ def listen(
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many seconds without an event.")
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="NAME.key_secret of playspot keygen, with server.key beside it."),
+    ] = None,
 ) -> None:
     """Subscribe to a running playspot and print its events, one line each.
 
@@ -175,36 +178,30 @@ def listen(
         if labels or (steps and status):
             raise typer.BadParameter("--steps, --status and --labels exclude each other")
         records_of = subscriber.steps if steps else subscriber.statuses
-        for record in records_of(endpoint, sources=source or [], timeout=timeout):
+        for record in records_of(endpoint, sources=source or [], keys=keys, timeout=timeout):
             print(record.model_dump_json(by_alias=True), flush=True)
         return
     wanted = [label.strip() for label in labels.split(",")] if labels else []
-    for event in subscriber.listen(endpoint, sources=source or [], labels=wanted, timeout=timeout):
+    for event in subscriber.listen(
+        endpoint, sources=source or [], labels=wanted, keys=keys, timeout=timeout
+    ):
         print(event.model_dump_json(by_alias=True) if as_json else event_line(event), flush=True)
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="event, step, status or config")] = "event",
+    name: Annotated[
+        str, typer.Argument(help="event, step, status, config, ..., or asyncapi")
+    ] = "event",
 ) -> None:
-    """Print the JSON Schema of an event, a line of steps.jsonl, a status or a configuration.
+    """Print the JSON Schema of a record or of the configuration, or all messages as AsyncAPI.
 
     Example: playspot schema config > playspot.schema.json
     """
-    from .config import Config
-    from .events import Event, Step
-    from .status import RunStatus, SourceStatus
+    from .schemas import NAMES, schema_of
 
-    records: dict[str, Any] = {
-        "event": Event,
-        "step": Step,
-        "status": RunStatus | SourceStatus,
-        "config": Config,
-    }
-    if name not in records:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(records)}")
-    mode: Literal["validation", "serialization"]
-    mode = "validation" if name == "config" else "serialization"  # a file may leave things out
-    print(json.dumps(TypeAdapter(records[name]).json_schema(mode=mode), indent=2))
+    if name not in NAMES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(NAMES)}")
+    print(json.dumps(schema_of(name), indent=2))
 
 
 def parse_labels(text: str | None, known: Sequence[str]) -> frozenset[str]:

@@ -18,11 +18,12 @@ import zmq
 from ..engines.engine import Models
 from ..engines.settings import ModalityName
 from .detector import Detector, StepResult, model_info
+from .event_log import EventLog
 from .events import Event
 from .inputs import INPUTS, item_of
 from .media import SourceInfo
 from .messages import Message, MessageError, receive, send
-from .publish import EventLog, Publisher
+from .publish import Publisher
 from .sockets import QUEUE, pull, push
 from .tracks import Change, EndReason
 from .worker import POLL_MS, Worker
@@ -73,7 +74,9 @@ class DetectorWorker:
         self._publisher = (
             None
             if job.publish is None
-            else Publisher(worker.context, job.publish, may_move=job.may_move)
+            else Publisher(
+                worker.context, job.publish, may_move=job.may_move, system_id=job.system_id
+            )
         )
         engines = job.models.load()
         self._worker = worker
@@ -96,7 +99,7 @@ class DetectorWorker:
             for source in list(self._served):
                 self._advance(source)
             if self._publisher is not None:
-                self._publisher.greet()
+                self._publisher.turn()
         self._results.setsockopt(zmq.SNDTIMEO, SHUTDOWN_SEND_MS)
         is_interrupted = bool(self._served)
         for source in list(self._served):
@@ -116,6 +119,8 @@ class DetectorWorker:
         for modality, socket in self._inputs.items():
             if not any(aligner.is_full(modality) for aligner in aligners):
                 poller.register(socket, zmq.POLLIN)
+        for socket in () if self._publisher is None else self._publisher.sockets:
+            poller.register(socket, zmq.POLLIN)
         ready = dict(poller.poll(POLL_MS))
         if not ready:
             self._worker.check_parent()

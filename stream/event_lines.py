@@ -1,52 +1,44 @@
 """The events of a run as lines for a terminal or a program, as `playspot run` prints them."""
 
+import time
 from collections.abc import Iterator
 
 import zmq
-from pydantic import ValidationError
 
-from .events import Event
-from .publish import TOPIC_ROOT
+from .listener import EventListener
 from .report import event_line
 
 
 class EventLines:
-    """A subscriber that never waits.
+    """A subscriber that never waits longer than it is told.
 
     Parameters
     ----------
     endpoint : str
-        Where the run publishes.
+        Where the run publishes, to anybody or to its own processes.
     as_json : bool
         Whole events, for programs; else a line when playing begins and when it ends.
     """
 
     def __init__(self, endpoint: str, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._last: dict[str, int] = {}  # source to seq: a publisher that is new repeats some
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.IPV6, "[" in endpoint)
-        self._socket.subscribe(TOPIC_ROOT)
-        self._socket.connect(endpoint)
+        self._listener = EventListener(endpoint)
 
     def take(self, wait: float = 0.0) -> Iterator[str]:
         """Yield a line for each event that has arrived, or arrives within `wait` seconds."""
-        while self._socket.poll(int(1000 * wait)):
-            try:
-                event = Event.model_validate_json(self._socket.recv_multipart()[2])
-            except (IndexError, ValidationError):
-                continue
-            if event.seq <= self._last.get(event.source, -1):
-                continue
-            self._last[event.source] = event.seq
-            if self._as_json:
-                yield event.model_dump_json(by_alias=True)
-            elif event.type != "update":
-                yield event_line(event)
+        end = time.monotonic() + wait
+        while True:
+            for event in self._listener.take(time.monotonic()):
+                if self._as_json:
+                    yield event.model_dump_json(by_alias=True)
+                elif event.type != "update":
+                    yield event_line(event)
+            poller = zmq.Poller()
+            for socket in self._listener.sockets:
+                poller.register(socket, zmq.POLLIN)
+            if not poller.poll(max(0, round(1000 * (end - time.monotonic())))):
+                return
 
     def close(self) -> None:
-        """Release the socket."""
-        self._socket.close()
-        self._context.term()
+        """Release the sockets."""
+        self._listener.close()

@@ -25,6 +25,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from .event_ring import RING, SentEvent
 from .events import SCHEMA, Event
 from .journal_lock import (
     LOCK_TIME,
@@ -33,14 +34,13 @@ from .journal_lock import (
     JournalTakenError,
     journal_folder,
 )
-from .publish import REPLAY_TIME
 
 JOURNAL_SCHEMA = "playspot/journal/1"
 MAX_BYTES = 64 << 20  # of all files together
 N_FILES = 8
 MAX_UNSAVED = 4 << 20  # bytes that may wait for the disk
 RETRY_INTERVAL = 1.0  # s
-MAX_RECENT = 5000  # events
+N_READ = 3  # files read at the start: the last one may be new, and RING events must be in them
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +57,14 @@ class Journalled:
         Id to the last event of what was open; of this run.
     left : dict
         The same, left open by earlier runs.
-    recent : list of Event
-        The last `REPLAY_TIME` seconds of this run, in order.
+    recent : list of SentEvent
+        The last `RING` events of this run, in order.
     """
 
     seq: dict[str, int] = field(default_factory=dict)
     open: dict[str, Event] = field(default_factory=dict)
     left: dict[str, Event] = field(default_factory=dict)
-    recent: list[Event] = field(default_factory=list)
+    recent: list[SentEvent] = field(default_factory=list)
 
 
 class Journal:
@@ -127,7 +127,7 @@ class Journal:
         self._open: dict[str, Event] = {}
         try:
             self._enter(wait)
-            self.found = journalled(self._paths()[-2:], system_id)
+            self.found = journalled(self._paths()[-N_READ:], system_id)
         except OSError as error:
             self._fail(error)
         self._seq = dict(self.found.seq)
@@ -305,7 +305,7 @@ def journalled(paths: Iterable[Path], system_id: str) -> Journalled:
     """
     seq: dict[tuple[str, str], int] = {}  # run and source
     opened: dict[str, bytes] = {}  # id -> event
-    recent: deque[tuple[float, bytes]] = deque(maxlen=MAX_RECENT)
+    recent: deque[SentEvent] = deque(maxlen=RING)
     for path in paths:
         with path.open("rb") as file:
             for line in file:
@@ -318,12 +318,7 @@ def journalled(paths: Iterable[Path], system_id: str) -> Journalled:
         with suppress(ValueError):
             event = Event.model_validate_json(line)
             (found.open if event.system_id == system_id else found.left)[id_] = event
-    newest = recent[-1][0] if recent else 0.0
-    while recent and recent[-1][0] >= newest - REPLAY_TIME:
-        with suppress(ValueError):
-            found.recent.append(Event.model_validate_json(recent[-1][1]))
-        recent.pop()
-    found.recent.reverse()
+    found.recent = list(recent)
     return found
 
 
@@ -333,7 +328,7 @@ def _follow(
     system_id: str,
     seq: dict[tuple[str, str], int],
     opened: dict[str, bytes],
-    recent: deque[tuple[float, bytes]],
+    recent: deque[SentEvent],
 ) -> None:
     """Take in a line of a journal."""
     run = str(record["system_id"])
@@ -345,7 +340,7 @@ def _follow(
     elif record["schema"] == SCHEMA:
         place = (run, str(record["source"]))
         if run == system_id:
-            recent.append((float(record["wall_time"]), line))
+            recent.append(SentEvent.kept(line, record))
         if int(record["seq"]) < seq.get(place, 0):
             return  # written late, after a full disk: the state before it knows more
         seq[place] = int(record["seq"]) + 1

@@ -9,7 +9,7 @@ the business of `session.py`.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from .media import AudioChunk, End, GreyFrame, Picture, SourceInfo
 
@@ -51,6 +51,19 @@ class ClockReport:
 
 
 LiveItem: TypeAlias = Opened | AudioChunk | GreyFrame | Picture | End | None
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """What a source may be besides: one whose grey frames bring previews, when they are wanted.
+
+    Attributes
+    ----------
+    preview_side : int
+        Longer side of the previews in pixels; 0: none. It may change at any time.
+    """
+
+    preview_side: int
 
 
 class LiveSource(Protocol):

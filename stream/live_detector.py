@@ -261,6 +261,8 @@ class DetectorStage:
         }
         step = session.base + inputs.step
         scored = self._scorer.scored(step, maps, watched.view, statuses)
+        labels, heat = scored.heat(watched.view.wanted)
+        arrays = () if heat is None else (heat,)
         data = watched.labelled(
             due.time,
             base=session.base,
@@ -268,8 +270,9 @@ class DetectorStage:
             modalities=statuses,
             record=scored.step.model_dump(mode="json"),
             seen=_seen(scored),
+            **({"heat_labels": labels} if labels else {}),
         )
-        if self._out.give(Message(SCORED, session.number, inputs.step, data)):
+        if self._out.give(Message(SCORED, session.number, inputs.step, data, arrays)):
             watched.dropped.clear()
         else:
             watched.dropped["full"] += 1  # counted by the outlet

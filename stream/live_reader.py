@@ -8,16 +8,20 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import cv2
+import numpy as np
 import zmq
 
 from .config import SourceConfig
 from .demux import SourceError
 from .failures import SourceFailure
-from .live import LiveSource, Opened
+from .live import LiveSource, Opened, Previewing
 from .locator import redacted
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture
 from .messages import Array, Message, send, try_send
 from .open_source import open_source
+from .pictures import encode_jpeg, fit_size
+from .previews import PreviewSender
 from .reader import DATA_SOCKETS, MAX_LAG
 from .session import SERIAL_BITS, Session, base_of
 from .sockets import LIVE_QUEUE, push
@@ -87,6 +91,8 @@ class LiveSender:
         self._next_picture = self._next_tick = self._n_samples = 0
         self._beginning = {"grey", "pictures"}  # nothing, or a gap, before what comes next there
         self._dropped: dict[SocketName, int] = {}  # last step that was counted
+        self._previews = PreviewSender(worker.context, run, job.name)
+        self._previewed = -1  # tick
         self.n_steps, self.epoch = job.n_steps, job.epoch
 
     def send(self, item: Opened | MediaItem) -> None:
@@ -96,13 +102,22 @@ class LiveSender:
         elif isinstance(item, GreyFrame):
             self._next_tick = item.tick + 1
             self._send("grey", "grey", item.tick, tick_time(item.tick), item.image)
+            if item.preview is not None:
+                self._preview(item.tick, item.preview)
         elif isinstance(item, Picture):
             self._send("pictures", "picture", item.step, step_time(item.step), item.image)
             self._next_picture = item.step + 1
+            self._preview_of(item)
         elif isinstance(item, AudioChunk):
             self._send_sound(item)
         else:
             self.close(item, "end_of_stream")
+
+    def look(self) -> None:
+        """Let the source make previews, if somebody wants them at the moment."""
+        self._previews.look()
+        if isinstance(self._source, Previewing):
+            self._source.preview_side = self._previews.side
 
     def announce(self) -> None:
         """Say again, once a second, what session this is: a process may be new."""
@@ -141,6 +156,7 @@ class LiveSender:
         base = base_of(captured, self.epoch, self.n_steps)
         self._session = Session(self._number, opened.info, base, self._job.config)
         self._next_picture = self._next_tick = self._n_samples = 0
+        self._previewed = -1
         self._beginning = {"grey", "pictures"}
         self._dropped.clear()
         self._announced = time.monotonic()
@@ -153,9 +169,33 @@ class LiveSender:
     def _send_sound(self, chunk: AudioChunk) -> None:
         time_ = chunk.start / SAMPLE_RATE
         self._send("pcm", "pcm", chunk.start, time_, chunk.waveform, missing=chunk.missing)
+        is_wanted = self._previews.is_sound_wanted and not chunk.missing
+        if is_wanted and self._session is not None and self._session.info.has_video:
+            start = self._session.base * STEP_SAMPLES + chunk.start
+            captured = self._source.captured(time_)
+            self._previews.send_sound(self._session.number, start, captured, chunk.waveform)
         self._n_samples = chunk.start + len(chunk.waveform)
         if self._session is not None and self._session.info.has_video:
             self._miss_pictures(self._n_samples / SAMPLE_RATE - MAX_LAG)
+
+    def _preview(self, tick: int, jpeg: bytes) -> None:
+        if self._session is None or not self._previews.side:
+            return
+        self._previewed = tick
+        place = self._session.base * TICKS_PER_STEP + tick
+        captured = self._source.captured(tick_time(tick))
+        self._previews.send_picture(self._session.number, place, tick_time(place), captured, jpeg)
+
+    def _preview_of(self, picture: Picture) -> None:
+        """Make a preview of a step's picture where the source itself made none for this step."""
+        side, tick = self._previews.side, picture.step * TICKS_PER_STEP
+        if not side or tick - self._previewed < TICKS_PER_STEP:
+            return
+        height, width = picture.image.shape[:2]
+        image = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
+        if side < max(height, width):
+            image = cv2.resize(image, fit_size(width, height, side), interpolation=cv2.INTER_AREA)
+        self._preview(tick, encode_jpeg(np.asarray(image, np.uint8)))
 
     def _miss_pictures(self, until: float) -> None:
         while step_time(self._next_picture) < until:
@@ -236,6 +276,7 @@ def _follow(
         if isinstance(item, Opened):
             state, n_sessions = "live", n_sessions + 1
         sender.announce()
+        sender.look()
         for cause, n in source.dropped.items():
             worker.measures.drop(job.name, cause, n - counted.get(cause, 0))
             counted[cause] = n

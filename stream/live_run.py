@@ -154,7 +154,12 @@ class LiveRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether no source will bring anything more, and the last steps have had their time."""
+        """Whether no source will bring anything more, and the last steps have had their time.
+
+        Never with a live page: people still look at it, and may add sources.
+        """
+        if self._outputs.web is not None:
+            return False
         states = [feed.is_final for feed in self.feeds if feed.config.enabled]
         if not states or not all(states):  # without any: a reload may bring some
             self._final_since = None
@@ -206,6 +211,8 @@ class LiveRun:
             journal=config.journal,
             decoding=self._models.decoding,
             model=self.model,
+            keys=config.keys,
+            insecure=config.insecure,
         )
         publisher = self._services.add("publisher", publish_live, publish_job)
         ready = self._wait_ready("publisher").data

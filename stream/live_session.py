@@ -60,6 +60,8 @@ class LiveSessions:
         Media time 0 of the session in the clock of the stream, s.
     n_frames : int
         Decoded so far, of sound and picture.
+    preview_side : int
+        Longer side (px) of the previews that grey frames bring; 0: none.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class LiveSessions:
         self.origin = 0.0
         self._dropped = dropped
         self.n_frames = 0
+        self.preview_side = 0
 
     @property
     def video_index(self) -> int | None:
@@ -280,7 +283,8 @@ class LiveSessions:
             return
         for tick, frame in ticks:
             try:
-                yield GreyFrame(tick, self._upright.grey(frame))
+                preview = self._upright.preview(frame, self.preview_side)
+                yield GreyFrame(tick, self._upright.grey(frame), preview)
                 if tick % TICKS_PER_STEP == 0:
                     yield Picture(tick // TICKS_PER_STEP, self._upright.picture(frame))
             except OSError as error:

@@ -62,6 +62,8 @@ class NetworkSource:
     ----------
     dropped : Counter
         "behind": steps whose pictures were skipped because decoding was late.
+    preview_side : int
+        See `Previewing`. A recording is decoded ahead, so that its previews begin later.
 
     Examples
     --------
@@ -92,6 +94,7 @@ class NetworkSource:
         self._origin = 0.0  # of the session of the last item, in the clock of the stream
         self._last_origin = 0.0  # of the last session; the pacer may hold its items back
         self.dropped: Counter[str] = Counter()
+        self.preview_side = 0
 
     def __iter__(self) -> Iterator[LiveItem]:
         """Yield `Opened`, items and `End` of one session after the other, as they happen.
@@ -175,6 +178,7 @@ class NetworkSource:
                 name=self._name,
                 picture_side=self._picture_side,
                 picture_multiple=self._picture_multiple,
+                preview_side=lambda: self.preview_side,
             ):
                 yield _Recording(item) if isinstance(item, SourceInfo) else item
             return
@@ -234,6 +238,7 @@ class NetworkSource:
         n_frames, decoded = 0, time.monotonic()
         failure: SourceFailure | None = None
         while failure is None:
+            sessions.preview_side = self.preview_side
             items: list[Opened | MediaItem] = []
             try:
                 taken = self._take(read, is_over=False)
@@ -336,6 +341,8 @@ def _size(item: "_Read") -> int:
         return item.size + PACKET_OVERHEAD
     if isinstance(item, AudioChunk):
         return item.waveform.nbytes + PACKET_OVERHEAD
-    if isinstance(item, GreyFrame | Picture):
+    if isinstance(item, GreyFrame):
+        return item.image.nbytes + len(item.preview or b"") + PACKET_OVERHEAD
+    if isinstance(item, Picture):
         return item.image.nbytes + PACKET_OVERHEAD
     return PACKET_OVERHEAD

@@ -65,10 +65,19 @@ class AudioChunk:
 
 @dataclass(frozen=True)
 class GreyFrame:
-    """The grey picture at a tick, longer side `FLOW_SIDE`."""
+    """The grey picture at a tick, longer side `FLOW_SIDE`.
+
+    Attributes
+    ----------
+    tick : int
+    image : uint8, shape (H, W)
+    preview : bytes or None
+        The same picture in colour, JPEG, if the source was asked for previews.
+    """
 
     tick: int
     image: Grey
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True)

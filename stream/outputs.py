@@ -12,12 +12,10 @@ import zmq
 
 from .config import Config
 from .messages import Message, try_send
+from .output_config import DatabaseConfig
 from .services import Services
 from .sockets import LIVE_QUEUE, push
 from .status import SinkStatus
-
-DATABASE_NAME = "events.sqlite"
-RECORDINGS_NAME = "recordings"
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,15 @@ def places_of(config: Config, journal: Path) -> Places:
     Examples
     --------
     >>> config = Config(sources={"a": {"url": "a.mp4"}}, web={})
-    >>> places_of(config, Path("j")).database.as_posix()
-    'j/events.sqlite'
+    >>> places_of(config, Path("journal")).database
+    PosixPath('journal.sqlite')
     """
     database = recordings = None
     if config.database is not None or config.web is not None:
         given = config.database.path if config.database is not None else None
-        database = given or journal / DATABASE_NAME
+        database = given or journal.with_name(f"{journal.name}.sqlite")
     if config.recordings is not None:
-        recordings = config.recordings.folder or journal / RECORDINGS_NAME
+        recordings = config.recordings.folder or journal.with_name(f"{journal.name}-recordings")
     return Places(journal, database, recordings)
 
 
@@ -89,15 +87,19 @@ class Outputs:
         wait_ready: Callable[[str], Message],
     ) -> None:
         """Start what is configured; returns when the live page can be reached."""
-        if places.database or config.jsonl or config.mqtt or config.webhooks:
+        database = None
+        if places.database is not None:
+            database = (config.database or DatabaseConfig()).model_copy(
+                update={"path": places.database}
+            )
+        if database or config.jsonl or config.mqtt or config.webhooks:
             from .sinks_worker import SinksJob, serve_sinks
 
             sinks_job = SinksJob(
                 journal=places.journal,
                 system_id=system_id,
                 jsonl=config.jsonl,
-                database=config.database,
-                database_path=places.database,
+                database=database,
                 mqtt=config.mqtt,
                 webhooks=config.webhooks,
             )

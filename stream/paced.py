@@ -41,6 +41,8 @@ class PacedFile:
         "behind": steps left out because the reader was `MAX_BEHIND` late at the end of a round.
     notes : list of str
         What the user should know of the file, complete after the first round.
+    preview_side : int
+        See `Previewing`.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class PacedFile:
         self._is_closed = False
         self.dropped: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.preview_side = 0
 
     def __iter__(self) -> Iterator[LiveItem]:
         """Yield `Opened`, the items and `End` of each round, in real time.
@@ -81,8 +84,10 @@ class PacedFile:
             try:
                 with self._open() as self._round:
                     yield Opened(self._round.info)
+                    self._round.preview_side = self.preview_side
                     for item in paced(self._round, self._anchor):
                         yield item
+                        self._round.preview_side = self.preview_side
                         if self._is_closed:
                             return
                         if isinstance(item, End):  # whole steps: else the time line would gain

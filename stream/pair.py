@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .drift import DriftCompensator
-from .live import IDLE, ClockReport, LiveItem, LiveSource, Opened
+from .live import IDLE, ClockReport, LiveItem, LiveSource, Opened, Previewing
 from .media import AudioChunk, End, GreyFrame, Picture, SourceInfo
 from .timeline import SAMPLE_RATE, n_steps, step_time, tick_time
 
@@ -134,6 +134,16 @@ class PairSource:
             yield from self._joined()
         finally:
             self.close()
+
+    @property
+    def preview_side(self) -> int:
+        """That of the camera, see `Previewing`; 0 if it makes no previews."""
+        return self._video.preview_side if isinstance(self._video, Previewing) else 0
+
+    @preview_side.setter
+    def preview_side(self, side: int) -> None:
+        if isinstance(self._video, Previewing):
+            self._video.preview_side = side
 
     def captured(self, time: float) -> float:
         """Return when (`time.monotonic()`) media time `time` was captured by the camera."""

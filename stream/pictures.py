@@ -1,7 +1,13 @@
-"""Picture sizes: what a source scales its pictures and grey frames to.
+"""Picture sizes: what a source scales its pictures and grey frames to; and pictures as JPEG.
 
 Sizes are (width, height) in pixels, in that order as in a container's header; arrays are (H, W).
 """
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+JPEG_QUALITY = 80  # of 100; for people to look at
 
 
 def fit_size(width: int, height: int, longer_side: int, multiple: int = 1) -> tuple[int, int]:
@@ -57,6 +63,25 @@ def fit_size(width: int, height: int, longer_side: int, multiple: int = 1) -> tu
         _nearest_multiple(width * longer_side, longest, multiple),
         _nearest_multiple(height * longer_side, longest, multiple),
     )
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
+    """Return a picture as JPEG.
+
+    Parameters
+    ----------
+    image : uint8, shape (H, W, 3)
+        Blue, green, red, as OpenCV has them.
+    quality : int
+        0 to 100.
+
+    Examples
+    --------
+    >>> encode_jpeg(np.zeros((8, 8, 3), np.uint8))[:2].hex()
+    'ffd8'
+    """
+    _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return jpeg.tobytes()
 
 
 def _nearest_multiple(numerator: int, denominator: int, multiple: int) -> int:

@@ -30,20 +30,25 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, get_args
 
+import zmq
+
 from ..engines.settings import Decoding
 from .account import Account
 from .config import decoding_of
 from .detections import Region
+from .event_log import EventLog
 from .events import Detection, Event, LiveStep, ModelInfo
+from .heat_record import heat_of
 from .journal import claim_journal
 from .marks import Marks
 from .messages import Message, MessageError, receive
-from .publish import STEP_ROOT, EventLog, Publisher
+from .publish import STEP_ROOT, Publisher
 from .session import Session
 from .sockets import LIVE_QUEUE, pull
-from .status import JournalStatus, RunStatus, SourceStatus
+from .status import JournalStatus, PublisherStatus, RunStatus, SourceStatus
 from .timeline import step_time
 from .tracks import Change, EndReason, Tracker
+from .wire import HEAT_ROOT
 from .worker import Worker
 from .zones import zones_of
 
@@ -77,6 +82,10 @@ class PublishJob:
         Of the models; sources change it by their configuration.
     model : ModelInfo
         What makes the detections.
+    keys : Path or None
+        Folder of keys: only the subscribers allowed in it are served.
+    insecure : bool
+        Whether `endpoint` may be on the network without keys.
 
     Notes
     -----
@@ -90,6 +99,8 @@ class PublishJob:
     journal: Path | None
     decoding: Decoding
     model: ModelInfo
+    keys: Path | None = None
+    insecure: bool = False
 
 
 @dataclass
@@ -122,8 +133,8 @@ class LivePublisher:
 
     Raises
     ------
-    EndpointError, JournalTakenError
-        If the endpoint or the folder of the journal cannot be used.
+    EndpointError, KeysError, JournalTakenError
+        If the endpoint, its keys or the folder of the journal cannot be used.
     """
 
     def __init__(self, worker: Worker, run: str, job: PublishJob) -> None:
@@ -135,15 +146,22 @@ class LivePublisher:
         self._inlet = pull(worker.context, run, "scored", queue=LIVE_QUEUE)
         self._journal = claim_journal(job.journal, job.endpoint, job.system_id)
         self._marks = Marks(self._journal.folder / "steps", job.system_id)
-        self._publisher = (
-            None
-            if job.endpoint is None
-            else Publisher(worker.context, job.endpoint, may_move=job.may_move)
+        self._publisher = Publisher(
+            worker.context,
+            job.endpoint,
+            may_move=job.may_move,
+            system_id=job.system_id,
+            run=run,
+            keys=job.keys,
+            is_open=job.insecure,
         )
+        self._poller = zmq.Poller()
+        for socket in (self._inlet, *self._publisher.sockets):
+            self._poller.register(socket, zmq.POLLIN)
         self._resume()
         worker.tell(
             "ready",
-            endpoint=None if self._publisher is None else self._publisher.endpoint,
+            endpoint=self._publisher.endpoint or None,
             journal=str(self._journal.folder),
             journal_error=self._journal.error,
         )
@@ -153,7 +171,7 @@ class LivePublisher:
         signal.signal(signal.SIGTERM, self._stop)
         while not self._is_stopped:
             self.turn(LOOP_MS)
-        self._receive(0)
+        self._receive()
         for source in self._sources.values():
             self._flush(source, "shutdown")
         self.close()
@@ -166,11 +184,11 @@ class LivePublisher:
         n : int
             Messages taken.
         """
-        n = self._receive(timeout_ms)
+        self._poller.poll(timeout_ms)
+        n = self._receive()
         self._end_silent()
         self._journal.retry()
-        if self._publisher is not None:
-            self._publisher.greet()
+        self._publisher.turn()
         counts = {name: source.account.told for name, source in self._sources.items()}
         self._worker.beat(n=n, steps=counts)
         return n
@@ -178,8 +196,7 @@ class LivePublisher:
     def close(self) -> None:
         """Close the sockets and the journal."""
         self._inlet.close()
-        if self._publisher is not None:
-            self._publisher.close()
+        self._publisher.close()
         self._marks.close()
         self._journal.close()
 
@@ -189,11 +206,12 @@ class LivePublisher:
     def _resume(self) -> None:
         """Go on with what a killed process of this run had open; end what earlier runs had."""
         found = self._journal.found
-        if self._publisher is not None:
-            self._publisher.resume(found.open.values(), found.recent)
         for name in found.seq.keys() | self._marks.found.keys():
             source = self._followed(name)
             source.log.seq = max(source.log.seq, found.seq.get(name, 0))
+        next_seq = {name: source.log.seq for name, source in self._sources.items()}
+        self._publisher.resume(found.open.values(), found.recent, next_seq)
+        found.recent.clear()  # the publisher has them now
         for event in found.open.values():
             source = self._followed(event.source)
             source.tracker.resume([event])
@@ -210,10 +228,10 @@ class LivePublisher:
             self._sources[name] = _Followed(Tracker(self._job.decoding), log, account)
         return self._sources[name]
 
-    def _receive(self, timeout_ms: int) -> int:
+    def _receive(self) -> int:
         """Take what has arrived; return how many messages that were."""
         n = 0
-        while n < LIVE_QUEUE and self._inlet.poll(0 if n else timeout_ms):
+        while n < LIVE_QUEUE and self._inlet.poll(0):
             n += 1
             try:
                 self._take(receive(self._inlet))
@@ -280,7 +298,7 @@ class LivePublisher:
         source.heard = time.monotonic()
         self._publish(source, source.tracker.update(step, seen, hole), 1000 * age)
         self._worker.measures.age(name, age)
-        if self._publisher is not None and self._publisher.is_wanted(STEP_ROOT, name):
+        if self._publisher.is_wanted(STEP_ROOT, name):
             live_step = LiveStep(
                 **data["record"],
                 source=name,
@@ -291,6 +309,8 @@ class LivePublisher:
                 status=data.get("modalities", {}),
             )
             self._publisher.publish_step(live_step)
+        if self._publisher.is_wanted(HEAT_ROOT, name):
+            self._publisher.publish_heat(heat_of(message, name, self._job.system_id, step))
 
     def _end(self, message: Message) -> None:
         """Take note that a session is over."""
@@ -336,9 +356,8 @@ class LivePublisher:
     def _send(self, source: _Followed, events: list[Event]) -> None:
         self._journal.append(events)
         self._keep(source.log.source, source)
-        if self._publisher is not None:
-            for event in events:
-                self._publisher.publish(event)
+        for event in events:
+            self._publisher.publish(event)
 
     def _keep(self, name: str, source: _Followed) -> None:
         """Count what the account has found missing, and write down how far the source is."""
@@ -361,11 +380,11 @@ class LivePublisher:
                 unsaved=self._journal.n_unsaved,
                 lost=self._journal.n_lost,
             )
-            status = RunStatus(**record).model_copy(update={"journal": journal})
-            if self._publisher is not None:
-                self._publisher.forget_status_except(status.sources)
-        if self._publisher is not None:
-            self._publisher.publish_status(name, status.model_dump_json(by_alias=True))
+            publisher = PublisherStatus(**self._publisher.counts())
+            known = {"journal": journal, "publisher": publisher}
+            status = RunStatus(**record).model_copy(update=known)
+            self._publisher.forget_status_except(status.sources)
+        self._publisher.publish_status(name, status.model_dump_json(by_alias=True))
 
 
 def _seen(region: Mapping[str, Any]) -> tuple[Region, Detection]:

@@ -1,6 +1,6 @@
 """A recording on a web server -> what `FileSource` gives of the same file, read through HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 from av.container import InputContainer
@@ -61,8 +61,16 @@ def read_remote(
     name: str,
     picture_side: int,
     picture_multiple: int,
+    preview_side: Callable[[], int] = lambda: 0,
 ) -> Iterator[SourceInfo | MediaItem]:
     """Yield what is known of a recording, then its items; then the container is closed.
+
+    Parameters
+    ----------
+    container, locator, config, name, picture_side, picture_multiple
+        As of `RemoteFile`.
+    preview_side : callable
+        Longer side (px) of the previews that are wanted at the moment; 0: none.
 
     Raises
     ------
@@ -79,7 +87,9 @@ def read_remote(
             picture_multiple=picture_multiple,
         ) as source:
             yield source.info
-            yield from source
+            for item in source:
+                yield item
+                source.preview_side = preview_side()
     except SourceFailure:
         raise
     except SourceError as error:

@@ -57,6 +57,9 @@ def run(
         float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print lines on a terminal, too, in place of a table.")
+    ] = False,
 ) -> None:
     """Detect who plays what, when and where, live, in cameras, streams and microphones.
 
@@ -86,10 +89,10 @@ def run(
         config = read()
     reload = _Flag(is_config_file(sources[0]))
     until = None if seconds is None else time.monotonic() + seconds
-    with Teller(as_json=as_json) as teller, LiveRun(config, model_set) as live:
+    with Teller(as_json=as_json, is_plain=plain) as teller, LiveRun(config, model_set) as live:
         for line in (*model_set.describe(), *live.describe()):
             teller.say(line)
-        teller.follow(live.endpoint)
+        teller.follow(live.hub)
         while not (live.is_over or teller.is_alone):
             if until is not None and time.monotonic() >= until:
                 break

@@ -4,7 +4,7 @@ Nothing here remembers anything of a source: `detector.py` follows files, `live_
 sources, and both get the same scores from the same inputs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -62,6 +62,9 @@ class View:
         return playing if mask is None else playing * mask
 
 
+HEAT_FROM = 0.2  # labels whose map stays below this are of no interest to who looks
+
+
 @dataclass(frozen=True)
 class Scored:
     """What the networks say of one step.
@@ -79,6 +82,42 @@ class Scored:
     step: Step
     playing: ScoreMap | None
     seen: Seen
+
+    def heat(self, wanted: Collection[str] = ()) -> tuple[list[str], NDArray[np.uint8] | None]:
+        """Return the playing maps to look at, one byte a cell, 255 is 1.
+
+        Parameters
+        ----------
+        wanted : collection of str
+            Labels to choose from; all when empty.
+
+        Returns
+        -------
+        labels : list of str
+            Those with a cell of at least `HEAT_FROM`.
+        maps : uint8, shape (K', H, W), or None
+            None without any, or without a picture.
+
+        Examples
+        --------
+        >>> record = Step(step=0, time=0.0, scores={"drum": 0.6, "piano": 0.1}, points={})
+        >>> playing = np.float32([[[0.0, 0.6]], [[0.1, 0.0]]])
+        >>> labels, maps = Scored(record, playing, []).heat()
+        >>> labels, maps.tolist()
+        (['drum'], [[[0, 153]]])
+        """
+        if self.playing is None or self.playing.shape[1:] == (1, 1):
+            return [], None
+        chosen = [
+            k
+            for k, label in enumerate(self.step.scores)
+            if self.playing[k].max() >= HEAT_FROM and (not wanted or label in wanted)
+        ]
+        if not chosen:
+            return [], None
+        labels = list(self.step.scores)
+        maps = np.rint(255 * np.clip(self.playing[chosen], 0, 1)).astype(np.uint8)
+        return [labels[k] for k in chosen], maps
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,24 @@ from .status import Status
 class SinkError(RuntimeError):
     """A place that cannot take events at the moment; one line, without credentials.
 
-    The same events are given again, after a while.
+    The same events are given again, after a while, unless it is said otherwise.
+
+    Parameters
+    ----------
+    message : str
+    after : float
+        Seconds that the place wants to be left alone for, at least.
+    gives_up : bool
+        These events will never be taken: they are counted as lost, and the next ones are given.
+    is_over : bool
+        The place will take no more events at all.
     """
+
+    def __init__(
+        self, message: str, *, after: float = 0.0, gives_up: bool = False, is_over: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.after, self.gives_up, self.is_over = after, gives_up, is_over
 
 
 class Sink(Protocol):

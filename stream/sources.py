@@ -56,6 +56,8 @@ class FileSource:
         Media time 0 in the clock of the file, s.
     notes : list of str
         What the user should know of the file, complete after the last item.
+    preview_side : int
+        Longer side (px) of the previews that grey frames bring; 0: none.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class FileSource:
         self._path = Path(path)
         self._shown = shown_path(self._path)
         self.notes: list[str] = []
+        self.preview_side = 0
         self._is_used = False
         self._container = self._open()
         try:
@@ -209,7 +212,8 @@ class FileSource:
         if self._upright is None:
             return
         try:
-            yield GreyFrame(tick, self._upright.grey(frame))
+            preview = self._upright.preview(frame, self.preview_side)
+            yield GreyFrame(tick, self._upright.grey(frame), preview)
             if tick % TICKS_PER_STEP == 0:
                 yield Picture(tick // TICKS_PER_STEP, self._upright.picture(frame))
         except OSError as error:

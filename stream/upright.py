@@ -15,7 +15,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from .media import Frame, Grey
-from .pictures import fit_size
+from .pictures import encode_jpeg, fit_size
 from .timeline import FLOW_SIDE
 
 # Not `frame.side_data`: that keeps what it returns, which keeps the frame, and each picture would
@@ -59,6 +59,8 @@ class Upright:
         self.width, self.height = size[::-1] if self._is_swapped else size
         ratio = _ratio(*size, pixel_aspect)
         shown = ratio[::-1] if self._is_swapped else ratio
+        self._shown = shown
+        self._preview: tuple[int, _Scaler] | None = None  # made when one is wanted
         self._grey = self._scaler("gray", fit_size(*shown, FLOW_SIDE))
         self._picture = self._scaler("rgb24", fit_size(*shown, picture_side, picture_multiple))
 
@@ -69,6 +71,18 @@ class Upright:
     def picture(self, frame: VideoFrame) -> Frame:
         """Return the picture, uint8 RGB (H, W, 3)."""
         return self._turn(self._picture(frame))
+
+    def preview(self, frame: VideoFrame, side: int) -> bytes | None:
+        """Return the picture as JPEG, its longer side at most `side`; None if `side` is 0.
+
+        It is never larger than the video.
+        """
+        if not side:
+            return None
+        if self._preview is None or self._preview[0] != side:
+            size = fit_size(*self._shown, min(side, max(self.width, self.height)))
+            self._preview = side, self._scaler("bgr24", size)
+        return encode_jpeg(self._turn(self._preview[1](frame)))
 
     def _scaler(self, pixels: str, shown: tuple[int, int]) -> "_Scaler":
         return _Scaler(pixels, shown[::-1] if self._is_swapped else shown)

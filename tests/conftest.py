@@ -70,15 +70,44 @@ def feed() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def event_feed() -> ModuleType:
+    """Return tests/event_feed.py, which makes events as a run publishes them."""
+    return _module("event_feed")
+
+
+@pytest.fixture(scope="session")
 def live() -> ModuleType:
     """Return tests/live.py, which runs a real `playspot run`."""
     return _module("live")
 
 
 @pytest.fixture(scope="session")
+def web() -> ModuleType:
+    """Return tests/web.py, which runs a real web process in a thread."""
+    return _module("web")
+
+
+@pytest.fixture(scope="session")
+def page_server() -> ModuleType:
+    """Return tests/page_server.py, a server for the live page that plays made-up music."""
+    pytest.importorskip("uvicorn", reason="needs the extra web")
+    return _module("page_server")
+
+
+@pytest.fixture(scope="session")
 def netns() -> ModuleType:
     """Return tests/netns.py, which makes a network whose cable can be pulled out."""
     return _module("netns")
+
+
+@pytest.fixture(scope="session")
+def mqtt() -> ModuleType:
+    """Return tests/broker.py, which runs a real mosquitto; skip where there is none."""
+    pytest.importorskip("paho.mqtt", reason="needs paho-mqtt (pip install 'playspot[mqtt]')")
+    module = _module("broker")
+    if module.PROGRAM is None:
+        pytest.skip("needs the program mosquitto")
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,11 @@ class Namespace:
             finally:
                 server.kill()
 
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a program there; return what it printed, and its exit code."""
+        command = ("ip", "netns", "exec", self.name, *command)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
     def pull_out(self) -> None:
         """Let all packets from and to there vanish."""
         self._inside("link", "set", self._there, "down")

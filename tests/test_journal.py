@@ -14,11 +14,12 @@ import pytest
 from playspot.engines.settings import Decoding
 from playspot.stream import journal as journal_module
 from playspot.stream.detections import Region
+from playspot.stream.event_log import EventLog
+from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Detection, Event, ModelInfo
 from playspot.stream.journal import Journal, claim_journal
 from playspot.stream.journal_lock import JournalTakenError, journal_folder, state_folder
 from playspot.stream.marks import LINE, Marks
-from playspot.stream.publish import EventLog
 from playspot.stream.tracks import Tracker
 
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
@@ -65,7 +66,7 @@ def test_another_process_of_the_run_goes_on(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         assert journal.found.seq == {"stage": 3}
         assert journal.found.open == {sent[0].id: sent[2]}
-        assert journal.found.recent == sent
+        assert journal.found.recent == [SentEvent.of(event) for event in sent]
         assert not journal.found.left
 
 
@@ -122,7 +123,7 @@ def test_what_was_appended_survives_kill_9(tmp_path: Path) -> None:
             assert process.stdout.readline() == "kept\n"
         process.send_signal(signal.SIGKILL)
     with opened(tmp_path) as journal:
-        assert journal.found.recent == sent
+        assert journal.found.recent == [SentEvent.of(event) for event in sent]
 
 
 def test_two_programs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -465,3 +465,47 @@ def test_a_network_slower_than_the_budget_does_not_stop_for_good(feed: ModuleTyp
         bench.work()
     assert bench.measures.drops["stage", "late"] >= 39
     assert bench.stage._pace.batch == 1
+
+
+def heat_of(bench: Bench, **options: Any) -> Message:
+    bench.open(**options)
+    for modality in ("object", "action", "sound"):
+        bench.put(modality, [0])
+    bench.work()
+    message: Message = bench.sent.of("scored")[-1]
+    return message
+
+
+def test_a_step_brings_the_playing_maps_that_matter(bench: Bench) -> None:
+    message = heat_of(bench)
+    (maps,) = message.arrays
+    labels, scores = message.data["heat_labels"], message.data["record"]["scores"]
+    assert "violin" in labels
+    assert maps.dtype == np.uint8
+    assert maps.shape == (len(labels), 18, 32)
+    assert [top / 255 for top in maps.max(axis=(1, 2))] == pytest.approx(
+        [scores[label] for label in labels], abs=1 / 255
+    )
+
+
+def test_there_is_no_heat_of_what_is_outside_the_zones_or_not_asked_for(bench: Bench) -> None:
+    message = heat_of(bench, zones={"left": LEFT}, labels=("violin",))
+    (maps,) = message.arrays
+    assert message.data["heat_labels"] == ["violin"]
+    assert maps[0, :, :16].max() > 100
+    assert maps[0, :, 16:].max() == 0
+
+
+def test_sound_alone_has_no_heat(bench: Bench) -> None:
+    bench.open()
+    bench.put("sound", [0])
+    bench.clock.now = bench.begin + DEADLINES.wait(Pace()) + 0.01
+    bench.work()
+    (message,) = bench.sent.of("scored")
+    assert (message.arrays, "heat_labels" in message.data) == ((), False)
+
+
+def test_where_nobody_plays_there_is_no_heat() -> None:
+    scorer = Scorer({}, LABELS)
+    still: Any = {"action": np.full((2, 18, 32), 0.15, np.float32)}
+    assert scorer.scored(0, still, View(Decoding(mode="action"))).heat() == ([], None)

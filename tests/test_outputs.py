@@ -20,10 +20,10 @@ def config(**keys: Any) -> Config:
     ("keys", "expected"),
     [
         ({}, Places(JOURNAL, None, None)),
-        ({"web": {}}, Places(JOURNAL, JOURNAL / "events.sqlite", None)),
-        ({"database": {}}, Places(JOURNAL, JOURNAL / "events.sqlite", None)),
+        ({"web": {}}, Places(JOURNAL, Path("journal.sqlite"), None)),
+        ({"database": {}}, Places(JOURNAL, Path("journal.sqlite"), None)),
         ({"web": {}, "database": {"path": "x.db"}}, Places(JOURNAL, Path("x.db"), None)),
-        ({"recordings": {}}, Places(JOURNAL, None, JOURNAL / "recordings")),
+        ({"recordings": {}}, Places(JOURNAL, None, Path("journal-recordings"))),
         ({"recordings": {"folder": "r"}}, Places(JOURNAL, None, Path("r"))),
     ],
 )

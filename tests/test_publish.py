@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -12,20 +11,23 @@ import zmq
 
 from playspot.engines.settings import Decoding
 from playspot.stream.detections import Region
+from playspot.stream.event_log import EventLog
+from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Detection, Event, ModelInfo
-from playspot.stream.publish import EndpointError, EventLog, Publisher, check_endpoint, topic
+from playspot.stream.publish import EndpointError, Publisher, check_endpoint, topic
 from playspot.stream.sockets import endpoint, new_run, pull, push
 from playspot.stream.subscriber import listen
 from playspot.stream.tracks import Tracker
 
 pytestmark = pytest.mark.live
 
+RUN = "run1"
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
 
 
 def events(source: str = "stage", label: str = "violin", n_steps: int = 3) -> list[Event]:
     """Return the events of one player who plays `n_steps` steps."""
-    tracker, log = Tracker(Decoding(min_duration=0)), EventLog(source, MODEL)
+    tracker, log = Tracker(Decoding(min_duration=0)), EventLog(source, MODEL, RUN)
     changes = []
     for step in range(n_steps):
         detection = Detection(label=label, score=0.9, point=(0.5, 0.5), box=(0.4, 0.4, 0.6, 0.6))
@@ -33,6 +35,15 @@ def events(source: str = "stage", label: str = "violin", n_steps: int = 3) -> li
         changes += tracker.update(step, [(region, detection)])
     changes += tracker.flush(n_steps - 1, "end_of_stream")
     return [log.event(change) for change in changes]
+
+
+def one_after_the_other(*parts: list[Event]) -> list[Event]:
+    """Return the events of several players of one source."""
+    both = [(n, event) for n, part in enumerate(parts) for event in part]
+    return [
+        event.model_copy(update={"seq": seq, "id": f"stage.{RUN}.{n}"})
+        for seq, (n, event) in enumerate(both)
+    ]
 
 
 def test_seq_is_gapless_and_the_id_is_one() -> None:
@@ -70,26 +81,44 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         threading.Event().wait(0.01)
 
 
+def finish(thread: threading.Thread, publisher: Publisher) -> None:
+    """Let a listener end, and the publisher go on meanwhile."""
+    deadline = time.monotonic() + 10
+    while thread.is_alive() and time.monotonic() < deadline:
+        publisher.turn()
+        thread.join(0.01)
+    publisher.close()
+
+
 def publish_to_listener(sent: list[Event], **options: object) -> list[Event]:
     """Return what `listen(**options)` yields of `sent`, over a real socket."""
     got: list[Event] = []
     with zmq.Context() as context:
-        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        publisher = publisher_at(context)
         thread = collect(publisher.endpoint, got, **options)
-        assert publisher._socket.poll(5000), "the listener never subscribed"
+        assert publisher.sockets[0].poll(5000), "the listener never subscribed"
         threading.Event().wait(0.05)  # further subscriptions of the same listener
         publisher.greet()
         for event in sent:
             publisher.publish(event)
-        thread.join(10)
-        publisher.close()
+        finish(thread, publisher)
     return got
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def publisher_at(
+    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str = "tcp://127.0.0.1:0"
+) -> Publisher:
+    return Publisher(context, endpoint, system_id=RUN)
+
+
+def in_place_of(first: Publisher, context: "zmq.Context[zmq.Socket[bytes]]") -> Publisher:
+    """Return a publisher at the endpoint of one that was closed: ZeroMQ needs a moment for that."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return publisher_at(context, first.endpoint)
+        except EndpointError:
+            assert time.monotonic() < deadline
 
 
 def test_a_listener_gets_every_event_in_order() -> None:
@@ -98,7 +127,7 @@ def test_a_listener_gets_every_event_in_order() -> None:
 
 
 def test_a_listener_gets_only_the_labels_it_wants() -> None:
-    sent = events(label="violin") + events(label="drum")
+    sent = one_after_the_other(events(label="violin"), events(label="drum"))
     got = publish_to_listener(sent, labels=["drum"])
     assert {event.label for event in got} == {"drum"}
 
@@ -113,32 +142,30 @@ def test_a_late_listener_gets_the_open_events_first() -> None:
     got: list[Event] = []
     sent = events()
     with zmq.Context() as context:
-        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        publisher = publisher_at(context)
         publisher.publish(sent[0])
         publisher.publish(sent[1])
         thread = collect(publisher.endpoint, got)
-        assert publisher._socket.poll(5000)
+        assert publisher.sockets[0].poll(5000)
         publisher.greet()
         publisher.publish(sent[2])
         publisher.publish(sent[3])
-        thread.join(10)
-        publisher.close()
+        finish(thread, publisher)
     assert got == sent[1:]
 
 
 def test_a_late_listener_gets_all_open_events_whatever_their_order() -> None:
-    first, second = events(label="violin"), events(label="drum")
-    old, new = (second[0], first[2])  # seq 0 of one, seq 2 of the other, of one source
+    both = one_after_the_other(events(label="violin"), events(label="drum"))
+    old, new = both[2], both[4]
     got: list[Event] = []
     with zmq.Context() as context:
-        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
-        for event in (first[0], old, new):
+        publisher = publisher_at(context)
+        for event in [*both[:3], new]:
             publisher.publish(event)
         thread = collect(publisher.endpoint, got)
-        assert publisher._socket.poll(5000)
+        assert publisher.sockets[0].poll(5000)
         publisher.greet()
-        thread.join(10)
-        publisher.close()
+        finish(thread, publisher)
     assert got == [old, new]
 
 
@@ -155,12 +182,7 @@ def test_events_that_never_come_are_noticed(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_labels_that_are_not_subscribed_to_leave_no_gap() -> None:
-    log = EventLog("stage", MODEL)
-    both = events(label="drum") + events(label="violin")
-    sent = [
-        event.model_copy(update={"seq": n, "system_id": log.system_id, "id": event.label})
-        for n, event in enumerate(both)
-    ]
+    sent = one_after_the_other(events(label="drum"), events(label="violin"))
     gaps: list[object] = []
     got = publish_to_listener(
         sent, sources=["stage"], labels=["violin"], on_gap=lambda *gap: gaps.append(gap)
@@ -173,20 +195,19 @@ def test_a_publisher_that_takes_over_repeats_the_last_events_to_who_comes_back()
     sent = events(n_steps=6)
     got: list[Event] = []
     with zmq.Context() as context:
-        first = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        first = publisher_at(context)
         thread = collect(first.endpoint, got)
-        assert first._socket.poll(5000)
+        assert first.sockets[0].poll(5000)
         for event in sent[:2]:
             first.publish(event)
         wait_for(lambda: len(got) == 2)
         first.close()
-        second = Publisher(context, first.endpoint)
-        second.resume([sent[3]], sent[:4])  # 2 and 3 were kept, and not sent
+        second = in_place_of(first, context)
+        second.resume([sent[3]], map(SentEvent.of, sent[:4]))  # 2 and 3 were kept, and not sent
         second.publish(sent[4])  # before anybody is back
-        assert second._socket.poll(5000)
+        assert second.sockets[0].poll(5000)
         second.publish(sent[5])
-        thread.join(10)
-        second.close()
+        finish(thread, second)
     assert got == sent[:6]
 
 
@@ -196,7 +217,7 @@ def test_a_subscriber_that_was_killed_is_forgotten() -> None:
         "for step in steps(sys.argv[1]): print(step)"
     )
     with zmq.Context() as context:
-        publisher = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        publisher = publisher_at(context)
         with subprocess.Popen([sys.executable, "-c", code, publisher.endpoint]) as subscriber:
 
             def is_wanted() -> bool:
@@ -228,7 +249,7 @@ def test_an_endpoint_that_is_open_or_wrong_is_refused(endpoint: str, match: str)
 
 def test_a_taken_port_is_an_error_or_another_port() -> None:
     with zmq.Context() as context:
-        first = Publisher(context, f"tcp://127.0.0.1:{free_port()}")
+        first = publisher_at(context)
         with pytest.raises(EndpointError, match="name another with --publish"):
             Publisher(context, first.endpoint)
         second = Publisher(context, first.endpoint, may_move=True)

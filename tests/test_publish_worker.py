@@ -6,9 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 
@@ -17,6 +19,7 @@ from playspot.stream import publish_worker
 from playspot.stream.config import SourceConfig, Zone
 from playspot.stream.events import Detection, Event, ModelInfo, Step
 from playspot.stream.journal import Journal
+from playspot.stream.keys import ClientKeys, ServerKeys, make_server_keys
 from playspot.stream.media import SourceInfo
 from playspot.stream.messages import Message, receive, send
 from playspot.stream.publish_worker import LivePublisher, PublishJob, publish_live
@@ -26,6 +29,7 @@ from playspot.stream.status import RunStatus, SourceStatus
 from playspot.stream.subscriber import listen, statuses, steps
 from playspot.stream.supervisor import Supervisor
 from playspot.stream.timeline import STEP, step_time
+from playspot.stream.wire import Heat, ReplayAnswer
 from playspot.stream.worker import Worker
 
 pytestmark = pytest.mark.live
@@ -297,7 +301,6 @@ def test_steps_and_statuses_have_topics_of_their_own(stage: Stage) -> None:
     for thread in threads:
         thread.start()
     wanted = stage.publisher._publisher
-    assert wanted is not None
     deadline = time.monotonic() + 5
     while not wanted.is_wanted("playspot/steps/v1/", "stage") and time.monotonic() < deadline:
         stage.turn()
@@ -310,6 +313,7 @@ def test_steps_and_statuses_have_topics_of_their_own(stage: Stage) -> None:
     assert step.captured == pytest.approx(time.time(), abs=10)
     assert [type(status) for status in got["statuses"][:2]] == [SourceStatus, RunStatus]
     assert got["statuses"][1].journal.error is None
+    assert got["statuses"][1].publisher.refused == 0
     deadline = time.monotonic() + 5
     while wanted.is_wanted("playspot/steps/v1/", "stage"):
         assert time.monotonic() < deadline, "a subscriber who left is still served"
@@ -322,13 +326,73 @@ def test_a_broken_message_does_not_stop_the_publisher(stage: Stage) -> None:
     assert kinds(stage.turn(opening(), broken, scored(1))) == [("new", None)]
 
 
+def asked(stage: Stage, since: int = 0) -> tuple[ReplayAnswer, list[Event]]:
+    """Return what the replay socket of a publisher answers."""
+    socket = stage.context.socket(zmq.DEALER)
+    socket.connect(f"ipc://{stage.run}-events-replay")
+    socket.send(json.dumps({"source": "stage", "from": since}).encode())
+    while not socket.poll(5):
+        stage.publisher.turn(5)
+    head, *bodies = socket.recv_multipart()
+    socket.close()
+    answer = ReplayAnswer.model_validate_json(head)
+    return answer, [Event.model_validate_json(body) for body in bodies]
+
+
+def test_another_publisher_of_the_run_replays_what_the_first_one_sent(folder: Path) -> None:
+    stage = Stage(folder)
+    sent = stage.turn(opening(), *(scored(n) for n in range(8)))
+    stage.kill()
+    stage = Stage(folder, run=stage.run)
+    try:
+        sent += stage.turn(opening(), scored(8))
+        answer, events = asked(stage)
+        assert (answer.oldest, answer.next, answer.n) == (0, 9, 9)
+        assert events == sent
+        assert asked(stage, since=7)[1] == sent[7:]
+    finally:
+        stage.kill()
+
+
+def test_another_run_replays_nothing_of_the_one_before(folder: Path) -> None:
+    stage = Stage(folder)
+    stage.turn(opening(), scored(0))
+    stage.kill()
+    stage = Stage(folder, "run2")
+    try:
+        answer, events = asked(stage)
+        assert answer.system_id == "run2"
+        assert [event.end_reason for event in events] == ["shutdown"]
+    finally:
+        stage.kill()
+
+
+def test_the_hub_of_a_run_has_heat_only_when_it_is_wanted(stage: Stage) -> None:
+    heat = np.full((1, 2, 2), 255, np.uint8)
+    message = scored(0, heat_labels=["violin"])
+    stage.turn(opening(), replace(message, arrays=(heat,)))
+    hub = stage.context.socket(zmq.SUB)
+    hub.subscribe("playspot/heat/v1/stage/")
+    hub.connect(f"ipc://{stage.run}-hub")
+    deadline = time.monotonic() + 5
+    while not stage.publisher._publisher.is_wanted("playspot/heat/v1/", "stage"):
+        assert time.monotonic() < deadline
+        stage.turn()
+    message = scored(1, heat_labels=["violin"])
+    stage.turn(replace(message, arrays=(heat,)), scored(2))
+    maps = [Heat.model_validate_json(hub.recv_multipart()[2]).maps for _ in range(2)]
+    assert maps == [{"violin": "/////w=="}, {}]
+    assert not hub.poll(0)
+    hub.close()
+
+
 class Killed:
     """A publisher process that is killed again and again, while steps go on coming."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Path | None = None) -> None:
         self.run = new_run()
         self.endpoint = f"ipc://{self.run}-events"
-        self.job = PublishJob("run1", self.endpoint, False, folder, DECODING, MODEL)
+        self.job = PublishJob("run1", self.endpoint, False, folder, DECODING, MODEL, keys)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = pull(self.context, self.run, "control", queue=1000)
         self.scored = push(self.context, self.run, "scored", queue=100)
@@ -406,5 +470,26 @@ def test_a_publisher_says_where_it_is(folder: Path) -> None:
         assert ready["endpoint"] == killed.endpoint
         assert ready["journal"] == str(folder)
         assert json.dumps(killed.wait("alive")["steps"]) == "{}"
+    finally:
+        killed.close()
+
+
+def test_a_publisher_with_keys_ends_in_time_though_strangers_knock(folder: Path) -> None:
+    make_server_keys(folder / "keys")
+    killed = Killed(folder, folder / "keys")
+    strangers = []
+    try:
+        killed.start()
+        for _ in range(10):
+            stranger = killed.context.socket(zmq.SUB)
+            keys = ClientKeys(*zmq.curve_keypair(), ServerKeys.load(folder / "keys").public)
+            keys.use(stranger)
+            stranger.setsockopt(zmq.RECONNECT_IVL, 1)
+            stranger.connect(killed.endpoint)
+            strangers.append(stranger)
+        killed.wait("alive")
+        began = time.monotonic()
+        killed.supervisor.reap("publisher")
+        assert time.monotonic() - began < 1.5
     finally:
         killed.close()

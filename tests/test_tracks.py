@@ -2,8 +2,8 @@ import pytest
 
 from playspot.engines.settings import Decoding
 from playspot.stream.detections import Region
+from playspot.stream.event_log import EventLog
 from playspot.stream.events import Box, Detection, ModelInfo, Point
-from playspot.stream.publish import EventLog
 from playspot.stream.timeline import STEP, step_time
 from playspot.stream.tracks import Change, Tracker
 

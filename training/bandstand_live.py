@@ -50,6 +50,8 @@ class BandstandLive:
     dropped : Counter
         "behind": steps left out because the reader was `MAX_BEHIND` late; then a new session
         begins, as of now.
+    preview_side : int
+        See `playspot.stream.live.Previewing`.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class BandstandLive:
         self._anchor = time.monotonic()
         self._is_closed = False
         self.dropped: Counter[str] = Counter()
+        self.preview_side = 0
 
     def __iter__(self) -> Iterator[LiveItem]:
         """Yield `Opened`, and the items in real time, for ever."""
@@ -118,7 +121,8 @@ class BandstandLive:
                 yield AudioChunk(start, self._band.sound(origin + start, TICK_SAMPLES))
             frame = video_frame(self._band.frame(origin + start))
             upright = upright or Upright(frame, None, *self._picture_size)
-            yield GreyFrame(tick, upright.grey(frame))
+            preview = upright.preview(frame, self.preview_side)
+            yield GreyFrame(tick, upright.grey(frame), preview)
             if tick % TICKS_PER_STEP == 0:
                 yield Picture(tick // TICKS_PER_STEP, upright.picture(frame))
 
