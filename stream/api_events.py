@@ -13,7 +13,7 @@ from .locator import redacted
 from .recording_files import Kind, find
 from .stored_event import StoredEvent
 from .web_errors import errors, problem
-from .web_job import Web
+from .web_state import Web
 
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}$"
 LAST_TIME = 253_402_300_800.0  # the year 10000

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from .metrics import CONTENT_TYPE, render
 from .web_errors import errors, problem
-from .web_job import Web
+from .web_state import Web
 
 
 class Health(BaseModel):

@@ -58,7 +58,7 @@ def page_routes() -> APIRouter:
 
     @routes.get("/favicon.ico")
     async def icon(if_none_match: Annotated[str, Header()] = "") -> Response:
-        return _answer("page.svg", if_none_match)
+        return _answer("page_icon.svg", if_none_match)
 
     def _answer(name: str, known: str) -> Response:
         asset = assets.get(name)

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from .drawing import colour_of
 from .web_client import Client, SlowClientError, StoppedError
 from .web_errors import one_line
-from .web_job import Web
 from .web_messages import Told, Watch
 from .web_replay import ReplayError
+from .web_state import Web
 
 BUSY = 1013  # code of closing: try again later
 ENDING = 1012  # the service restarts or ends

@@ -16,9 +16,9 @@ from .config_model import NAME_PATTERN, Name
 from .locator import parse_locator, redacted
 from .status import SourceStatus
 from .web_errors import CHANGING, errors, problem
-from .web_job import Web
 from .web_pictures import NoPictureError
 from .web_requests import RefusedError
+from .web_state import Web
 
 SHOWN_WITHIN = 3.0  # seconds until a change shows in the statuses, which come once a second
 STATUS_OF = {"invalid": 400, "exists": 409, "unknown": 404, "silent": 503}

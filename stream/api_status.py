@@ -14,8 +14,8 @@ from .publish import STATUS_SCHEMA
 from .status import RunStatus, SourceStatus
 from .stored_event import StoredEvent
 from .web_errors import errors, problem
-from .web_job import Web
 from .web_replay import ReplayError
+from .web_state import Web
 
 SchemaName = Literal["event", "step", "status", "config", "stored-event"]
 RECORDS: dict[SchemaName, Any] = {

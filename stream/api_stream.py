@@ -10,9 +10,9 @@ from pydantic import Field
 
 from .web_client import Client, SlowClientError, StoppedError
 from .web_errors import errors, problem
-from .web_job import Web
 from .web_messages import Told, Watch
 from .web_replay import ReplayError
+from .web_state import Web
 
 COMMENT_INTERVAL = 15.0  # seconds; proxies cut what is silent for longer
 RETRY_MS = 2000

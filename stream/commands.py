@@ -172,7 +172,7 @@ def listen(
     Example: playspot listen --labels violin,cello
     """
     from . import subscriber
-    from .report import event_line
+    from .report import heard_line
 
     if steps or status:
         if labels or (steps and status):
@@ -185,7 +185,7 @@ def listen(
     for event in subscriber.listen(
         endpoint, sources=source or [], labels=wanted, keys=keys, timeout=timeout
     ):
-        print(event.model_dump_json(by_alias=True) if as_json else event_line(event), flush=True)
+        print(event.model_dump_json(by_alias=True) if as_json else heard_line(event), flush=True)
 
 
 def schema(

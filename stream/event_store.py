@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .database import BUSY_TIMEOUT, check_version, database_error, version_of
+from .database import BUSY_TIMEOUT, DatabaseError, check_version, database_error, version_of
 from .event_rows import SELECT, stored_event
 from .stored_event import StoredEvent
 
@@ -136,6 +136,9 @@ class EventStore:
             connection.execute("BEGIN")
             yield connection if version_of(connection) else None
         except sqlite3.Error as error:
+            if time.monotonic() > deadline:
+                message = f"{self.path}: the search took longer than {TIME_LIMIT:g} s; narrow it"
+                raise DatabaseError(message) from None
             raise database_error(self.path, error) from None
         finally:
             connection.close()

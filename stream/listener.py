@@ -1,4 +1,4 @@
-"""Sockets of a subscriber: what has arrived becomes records, without ever waiting.
+"""What a subscriber has heard: messages that have arrived become records, without ever waiting.
 
 An `EventListener` has each event once and in order, and has what is missing replayed; a
 `StateListener` has steps or statuses. `subscriber.py` and `subscriber_async.py` wait for them.
@@ -7,7 +7,6 @@ An `EventListener` has each event once and in order, and has what is missing rep
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -15,15 +14,12 @@ import zmq
 from pydantic import ValidationError
 
 from .events import SCHEMA, Event
+from .inlet import Inlet, OnMismatch, client_keys, log_mismatch
 from .keys import ClientKeys
-from .publish import DEFAULT_ENDPOINT, TOPIC_ROOT, EndpointError, source_topic
+from .publish import TOPIC_ROOT, source_topic
 from .subscription import Gap, Since, Subscription
 from .wire import HEARTBEAT_ROOT, HEARTBEAT_SCHEMA, REPLAY_SCHEMA, Heartbeat, ReplayAnswer
 
-MAX_MESSAGE_BYTES = 1 << 20
-QUEUE = 10_000  # messages that wait while the program is busy; the publisher's queue comes on top
-RECONNECT_MAX_MS = 200  # a short file is over soon after its publisher has started
-ALIVE_MS = 2000  # between two signs of life; a connection without any for three times as long is
 AT_ONCE = 200  # messages that are read at once
 
 logger = logging.getLogger(__name__)
@@ -33,39 +29,9 @@ R = TypeVar("R")
 OnGap = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class SchemaMismatch:
-    """A message that is not read: the publisher is of another major version.
-
-    Attributes
-    ----------
-    topic : str
-    schema : str
-        What the message says that it is.
-    expected : str
-        What this version of Playspot reads.
-    """
-
-    topic: str
-    schema: str
-    expected: str
-
-
-OnMismatch = Callable[[SchemaMismatch], None]
-
-
 def log_gap(source: str, first: int, n: int) -> None:
     """Log that events were lost."""
     logger.warning("%s: %d events from seq %d on did not arrive, and are lost", source, n, first)
-
-
-def log_mismatch(mismatch: SchemaMismatch) -> None:
-    """Log that messages are not read."""
-    logger.warning(
-        "messages of %r are left out, this Playspot reads %r: install the publisher's version",
-        mismatch.schema,
-        mismatch.expected,
-    )
 
 
 class Listener(Protocol[R]):
@@ -86,72 +52,6 @@ class Listener(Protocol[R]):
 
     def close(self) -> None:
         """Release the sockets."""
-
-
-class _Inlet:
-    """A SUB socket, and the schemas of what comes."""
-
-    def __init__(
-        self,
-        endpoint: str,
-        prefixes: Sequence[str],
-        keys: ClientKeys | None,
-        on_mismatch: OnMismatch,
-    ) -> None:
-        self.endpoint, self.keys = endpoint, keys
-        self._on_mismatch = on_mismatch
-        self._foreign: set[str] = set()  # schemas that were told
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self.socket = self.connected(zmq.SUB, endpoint, prefixes)
-        except zmq.ZMQError as error:
-            self.context.term()
-            raise EndpointError(
-                f"cannot connect to {endpoint!r}: {error.strerror}; "
-                f"the address looks like {DEFAULT_ENDPOINT}"
-            ) from None
-
-    def connected(
-        self, kind: int, endpoint: str, prefixes: Sequence[str] = ()
-    ) -> "zmq.Socket[bytes]":
-        socket = self.context.socket(kind)
-        try:
-            socket.set_hwm(QUEUE)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-            socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-            socket.setsockopt(zmq.HEARTBEAT_IVL, ALIVE_MS)
-            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * ALIVE_MS)
-            socket.setsockopt(zmq.IPV6, "[" in endpoint)
-            for prefix in prefixes:
-                socket.subscribe(prefix)
-            if self.keys is not None:
-                self.keys.use(socket)
-            socket.connect(endpoint)
-        except zmq.ZMQError:
-            socket.close()
-            raise
-        return socket
-
-    def receive(self) -> list[bytes] | None:
-        """Return the next message, None if there is none."""
-        try:
-            return self.socket.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
-            return None
-
-    def is_readable(self, schema: object, expected: str, topic: str) -> bool:
-        """Return whether a message is of the schema that is read here; tell if not, once."""
-        if schema == expected:
-            return True
-        if isinstance(schema, str) and schema not in self._foreign and len(self._foreign) < 100:
-            self._foreign.add(schema)
-            self._on_mismatch(SchemaMismatch(topic, schema, expected))
-        return False
-
-    def close(self) -> None:
-        self.socket.close()
-        self.context.term()
 
 
 class EventListener:
@@ -185,7 +85,7 @@ class EventListener:
         # All labels of a source are subscribed to, so that each `seq` must come.
         topics = [source_topic(TOPIC_ROOT, name) for name in sources] or [TOPIC_ROOT]
         heartbeats = HEARTBEAT_ROOT.removesuffix("v1/")  # of any version, so that others are told
-        self._inlet = _Inlet(endpoint, [*topics, heartbeats], client_keys(keys), on_mismatch)
+        self._inlet = Inlet(endpoint, [*topics, heartbeats], client_keys(keys), on_mismatch)
         self._subscription = Subscription(sources=frozenset(sources), since=since)
         self._labels = frozenset(labels)
         self._on_gap = on_gap
@@ -195,7 +95,7 @@ class EventListener:
     @property
     def sockets(self) -> Sequence["zmq.Socket[bytes]"]:
         """To wait for."""
-        return [self._inlet.socket, *([] if self._asking is None else [self._asking])]
+        return [*self._inlet.sockets, *([] if self._asking is None else [self._asking])]
 
     def take(self, now: float) -> list[Event]:
         """Return the events that have arrived and whose turn it is; never waits.
@@ -286,7 +186,7 @@ class EventListener:
         self._asking, self._asked_at = None, address
         if address is not None:
             try:
-                self._asking = self._inlet.connected(zmq.DEALER, address)
+                self._asking = self._inlet.dealer(address)
             except zmq.ZMQError as error:
                 logger.warning("cannot ask %s for missing events: %s", address, error.strerror)
 
@@ -335,13 +235,13 @@ class StateListener(Generic[R]):
         on_mismatch: OnMismatch = log_mismatch,
     ) -> None:
         prefixes = [source_topic(root, name) for name in sources] or [root]
-        self._inlet = _Inlet(endpoint, prefixes, client_keys(keys), on_mismatch)
+        self._inlet = Inlet(endpoint, prefixes, client_keys(keys), on_mismatch)
         self._schema, self._parse = schema, parse
 
     @property
     def sockets(self) -> Sequence["zmq.Socket[bytes]"]:
         """To wait for."""
-        return [self._inlet.socket]
+        return self._inlet.sockets
 
     def take(self, now: float) -> list[R]:
         """Return what has arrived; never waits."""
@@ -367,11 +267,6 @@ class StateListener(Generic[R]):
     def close(self) -> None:
         """Release the sockets."""
         self._inlet.close()
-
-
-def client_keys(keys: ClientKeys | Path | str | None) -> ClientKeys | None:
-    """Return keys, read from their file or folder if need be."""
-    return keys if keys is None or isinstance(keys, ClientKeys) else ClientKeys.load(Path(keys))
 
 
 def replay_address(endpoint: str, replay: str) -> str | None:

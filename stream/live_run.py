@@ -43,6 +43,7 @@ PAUSE = 1.0  # seconds between two turns: we were stopped ourselves, and so no w
 STATUS_INTERVAL = 1.0  # s
 STATUSES = 8  # of sources, told in a turn
 START_TIMEOUT = 60.0  # seconds for the first start of the services
+MOST_SOURCES = 64  # with those that are added over HTTP
 DRAIN_TIME = 4.0  # seconds for the last steps of sources that are over
 NO_OBJECT_MODEL = Header(kind="object", name="none", labels=())
 
@@ -253,6 +254,10 @@ class LiveRun:
         if data["op"] == "add":
             if is_known:
                 raise SourceRefusedError("exists", f"{name}: is there already; remove it first")
+            if len(list(self.feeds)) >= MOST_SOURCES:
+                raise SourceRefusedError(
+                    "invalid", f"there are {MOST_SOURCES} sources, each a process; remove one first"
+                )
             added.add(name, data["config"])
         else:
             if not is_known:

@@ -120,8 +120,6 @@ function takeRun(run) {
   byId("no-source").hidden = names.length > 0;
   mark(byId("tiles"), "data-n", names.length > MANY ? "crowd" : names.length > 4 ? "many" : names.length);
   list.offer("source", names);
-  const wrong = status.problems().length;
-  document.title = wrong ? `(${wrong}) Playspot` : "Playspot";
 }
 
 function takeSource(one) {

@@ -71,6 +71,7 @@ export class StatusPanel {
     if (found.length > 1) more = `and ${found.length - 1} more`;
     else if (!found.length && live.length) more = `${plural(live.length, "source")} live${latency}`;
     say(byId("summary-more"), this.connection.state === "lost" ? "" : more);
+    document.title = found.length ? `(${found.length}) Playspot` : "Playspot";
     if (this.dialog.open) this.fill();
   }
 
@@ -109,12 +110,13 @@ export class StatusPanel {
   sections() {
     const { run } = this;
     const found = this.problems();
-    const wrong = found.length ? [make("ul", { class: "problems" }, ...found.map(({ level, text }) => make("li", { "data-level": level }, text)))] : [];
-    if (!run) return [make("p", {}, this.connection.why || "Connecting"), ...wrong];
+    const items = found.map(({ level, text }) => make("li", { "data-level": level }, text));
+    const wrong = make("ul", { class: "problems", hidden: !items.length }, ...items);
+    if (!run) return [make("p", {}, this.connection.why || "Connecting")];
     const drawn = percentiles(this.ages);
     const { journal, publisher, model } = run;
     return [
-      ...wrong,
+      wrong,
       table("Sources", ["Source", "State", "Latency", "Dropped", ""], [...this.sources.values()].map((one) => this.sourceRow(one))),
       table("Processes", ["Process", "State", "Memory", "Restarts"], run.workers.map(workerRow)),
       table("Where events go", ["To", "State", "Delivered", "Behind"], [

@@ -5,6 +5,7 @@ else goes to standard error.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .demux import shown_path
 from .detect import FileReport
 from .events import Event
 from .played import time_text
+from .run_view import shown
 from .table import LiveView, place_text, print_line, print_summary
 
 
@@ -78,3 +80,18 @@ def event_line(event: Event) -> str:
         f"{event.source}  {time_text(event.time, decimals=1)}  {event.type:<6}  "
         f"{event.label:<10}  {event.score:.2f}  {place_text(event.point)}"
     )
+
+
+def heard_line(event: Event) -> str:
+    """Return an event of any publisher as one plain line, with the local time in front.
+
+    An end says how long was played and the best score, in place of where. Control characters are
+    left out.
+    """
+    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
+    line = event_line(event)
+    if event.type == "end" and event.end_time is not None:
+        seconds = event.end_time - event.start_time
+        line = line.removesuffix(place_text(event.point))
+        line += f"after {seconds:.1f} s, best {event.top_score:.2f}"
+    return f"{clock}  {shown(line)}"

@@ -24,7 +24,7 @@ MAX_LISTED = 20_000  # parts in all lists together
 MAX_LISTED_EACH = 500  # of a section
 MAX_BARS = 30_000  # in all timelines together
 MAX_BARS_EACH = 600
-MAX_PICTURES = 1_500  # together, about 15 MB
+MAX_PICTURES = 2_000  # together, about 25 MB
 FOLDER = Path(__file__).parent
 
 OnSection = Callable[[int, int], None]  # sections done, of so many
@@ -99,7 +99,7 @@ def page(
         on_section(i + 1, len(heard))
     yield _quiet([section for section in archive.sections if not section.parts])
     yield "</main>\n"
-    yield _foot(archive)
+    yield _foot(archive, written)
 
 
 @dataclass(frozen=True)
@@ -230,9 +230,10 @@ def _moments(
     most: int,
     written: Written,
 ) -> Iterator[str]:
-    if section.media is None or not most:
+    most = min(most, MAX_PICTURES - written.n_pictures)
+    if section.media is None or most <= 0:
         return
-    best = best_parts(section.parts, most)
+    best = _pictured(section.parts, most)
     is_open = False
     pictures = thumbnails(section.media, [part.top_time for part in best])
     for part, picture in zip(best, pictures, strict=True):
@@ -245,6 +246,17 @@ def _moments(
         yield _moment(section, part, classes[part.label], link(part.start), picture)
     if is_open:
         yield "</div>\n"
+
+
+def _pictured(parts: Sequence[PlayedPart], most: int) -> list[PlayedPart]:
+    # The best of each instrument, then the best of all.
+    best: dict[str, PlayedPart] = {}
+    for part in sorted(parts, key=lambda part: (-part.top_score, part.start, part.id)):
+        best.setdefault(part.label, part)
+    chosen = best_parts([*best.values()], most)
+    ids = {part.id for part in chosen}
+    chosen += best_parts([part for part in parts if part.id not in ids], most - len(chosen))
+    return sorted(chosen, key=lambda part: (part.top_time, part.label, part.id))
 
 
 def _moment(section: Section, part: PlayedPart, class_: str, address: str, jpeg: bytes) -> str:
@@ -307,13 +319,15 @@ def _quiet(sections: Sequence[Section]) -> str:
     )
 
 
-def _foot(archive: Archive) -> str:
+def _foot(archive: Archive, written: Written) -> str:
     lines = ["Share: of the time of all files, in which the instrument is played at least once."]
     if any(section.day is not None for section in archive.sections):
         lines.append(
             "Of a live source, from its first start to its last end of the day; times of day are "
             "those of the machine that made this page."
         )
+    if written.n_pictures >= MAX_PICTURES:
+        lines.append(f"A page has at most {MAX_PICTURES} pictures; the last files have none.")
     lines.append("Scores: 0.5 is as likely as not. Made by playspot report.")
     script = _asset("archive_report.js")
     return (

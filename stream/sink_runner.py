@@ -134,7 +134,7 @@ class SinkRunner:
         taken, lost = reader.position, 0
         try:
             while not self._is_stopping:
-                began = time.monotonic()
+                began, is_last = time.monotonic(), self._is_finishing  # before it is read
                 self._see_to(sink)
                 if began >= self._retry_at:
                     events = events or reader.read(sink.most)
@@ -147,7 +147,7 @@ class SinkRunner:
                             self._measure(taken)
                             continue
                 self._measure(taken)
-                if self._is_finishing:
+                if is_last:
                     return
                 self._wakes.wait(max(0.0, TURN - (time.monotonic() - began)))
         finally:

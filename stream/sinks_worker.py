@@ -65,14 +65,14 @@ class SinksJob:
 
 def serve_sinks(worker: Worker, run: str, job: SinksJob) -> None:
     """Be the sinks process of a live run, until asked to stop by SIGTERM."""
-    hub = _Hub(worker.context, endpoint(run, "hub"))
-    runners = [SinkRunner(name, make, job.journal) for name, make in makers(job).items()]
     stopped_at: list[float] = []
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopped_at.append(time.monotonic())
 
     signal.signal(signal.SIGTERM, stop)
+    hub = _Hub(worker.context, endpoint(run, "hub"))
+    runners = [SinkRunner(name, make, job.journal) for name, make in makers(job).items()]
     for runner in runners:
         runner.start()
     worker.tell("ready", sinks=[runner.name for runner in runners])

@@ -12,15 +12,14 @@ from typing import TypeVar
 import zmq
 
 from .events import Event, LiveStep
+from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
 from .listener import (
     EventListener,
     Listener,
     OnGap,
-    OnMismatch,
     StateListener,
     log_gap,
-    log_mismatch,
 )
 from .publish import DEFAULT_ENDPOINT, STATUS_ROOT, STATUS_SCHEMA, STEP_ROOT
 from .status import Status, parse_status

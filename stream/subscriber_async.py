@@ -10,8 +10,9 @@ import zmq
 import zmq.asyncio
 
 from .events import Event, LiveStep
+from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
-from .listener import EventListener, Listener, OnGap, OnMismatch, log_gap, log_mismatch
+from .listener import EventListener, Listener, OnGap, log_gap
 from .publish import DEFAULT_ENDPOINT
 from .status import Status
 from .subscriber import status_listener, step_listener, wait_ms

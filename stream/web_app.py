@@ -15,8 +15,8 @@ from .api_sources import source_routes
 from .api_status import status_routes
 from .api_stream import stream_routes
 from .web_errors import answer_errors
-from .web_job import Web
 from .web_security import Guard, Tokens
+from .web_state import Web
 
 DESCRIPTION = """Who plays what, when and where: live and in the past.
 

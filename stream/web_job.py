@@ -1,16 +1,9 @@
-"""What the web process is started with, and what all of its handlers share."""
+"""What the web process is started with."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .measure import Measures
 from .output_config import WebConfig
-from .web_live import Live
-
-if TYPE_CHECKING:
-    from .web_pictures import Pictures
-    from .web_requests import Requests
 
 
 @dataclass(frozen=True)
@@ -35,35 +28,3 @@ class WebJob:
     recordings: Path | None
     system_id: str
     labels: tuple[str, ...]
-
-
-MOST_CLIENTS = 64  # of WebSocket and server-sent events together
-
-
-@dataclass
-class Web:
-    """What the handlers of requests share.
-
-    Attributes
-    ----------
-    job : WebJob
-    live : Live
-        What is known of the run at this moment.
-    requests : Requests
-        What the supervisor is asked.
-    pictures : Pictures
-        Live pictures, while somebody looks at them.
-    measures : dict
-        What each worker has counted, by its name.
-    """
-
-    job: WebJob
-    live: Live
-    requests: "Requests"
-    pictures: "Pictures"
-    measures: dict[str, Measures]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many live clients as may be."""
-        return len(self.live.clients) >= MOST_CLIENTS

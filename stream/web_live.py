@@ -241,8 +241,8 @@ class Live:
                 for event, body in events:
                     if event.seq >= self._next[source]:
                         self._publish(event, _told(event, body))
-                if not events:
-                    break
+                if not events:  # they are no longer kept
+                    self._next[source] = until
         except ReplayError as error:
             logger.warning("%s: events before seq %d did not arrive: %s", source, until, error)
         finally:

@@ -162,7 +162,7 @@ class Guard:
         except Refusal as refusal:
             await answer.refuse(refusal)
         except Exception as error:  # whatever it is, nobody outside reads it
-            logger.error("%s: %s: %s", scope["path"], type(error).__name__, redacted(error))
+            logger.error("%r: %s: %s", scope["path"], type(error).__name__, redacted(error))
             await answer.refuse(Refusal(500, "this should not happen; see the log"))
 
     def _check(self, scope: Scope) -> None:

@@ -9,10 +9,10 @@ import socket as sockets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import h11
 import uvicorn
+import websockets  # noqa: F401 - uvicorn would miss it only when it begins to serve
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -121,30 +121,27 @@ def make_server(app: ASGIApp, config: WebConfig) -> Server:
     AddressError
         If the certificate or its key cannot be used.
     """
-    context = None if config.certificate is None else _tls(config)
-    options: dict[str, Any] = {} if context is None else {"ssl_context_factory": lambda *_: context}
-    return Server(
-        uvicorn.Config(
-            app,
-            http=Connection,
-            ws="websockets-sansio",
-            ws_max_size=MESSAGE_BYTES,
-            ws_ping_interval=PING_INTERVAL,
-            ws_ping_timeout=PING_INTERVAL,
-            ws_per_message_deflate=False,  # it costs time, and pictures do not get smaller
-            lifespan="off",
-            log_config=None,
-            log_level="critical",  # URLs of requests are nobody's business
-            access_log=False,
-            proxy_headers=False,  # anybody could write them
-            server_header=False,
-            limit_concurrency=None,
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=GRACE,
-            h11_max_incomplete_event_size=HEADER_BYTES,
-            **options,
-        )
+    options = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
+        ws_ping_interval=PING_INTERVAL,
+        ws_ping_timeout=PING_INTERVAL,
+        ws_per_message_deflate=False,  # it costs time, and pictures do not get smaller
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # URLs of requests are nobody's business
+        access_log=False,
+        proxy_headers=False,  # anybody could write them
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+        h11_max_incomplete_event_size=HEADER_BYTES,
     )
+    options.load()
+    options.ssl = None if config.certificate is None else _tls(config)
+    return Server(options)
 
 
 def _tls(config: WebConfig) -> ssl.SSLContext:

@@ -148,10 +148,10 @@ class PageServer:
         ]
         if not wanting:
             return
-        image = scene.picture(tick * TICK)
+        picture = scene.picture(tick * TICK)
         side = max(side for _, side in wanting)
-        scale = min(1.0, side / max(image.shape[:2]))
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        scale = min(1.0, side / max(picture.shape[:2]))
+        image = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
         header = {
             "source": name,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import websockets.exceptions
 
-from playspot.stream import api_stream, web_client, web_job
+from playspot.stream import api_stream, web_client, web_state
 
 Run = Any  # of tests/web.py
 
@@ -193,7 +193,7 @@ def test_a_client_that_reads_too_slowly_is_sent_away_and_others_lose_nothing(
 
 
 def test_there_are_only_so_many_clients(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_job, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(web_state, "MOST_CLIENTS", 1)
     with run.connect():
         with (
             pytest.raises(websockets.exceptions.ConnectionClosedError, match="1013"),

@@ -229,11 +229,17 @@ def test_rotated_files_and_a_run_that_was_cut_off_make_whole_parts(tmp_path: Pat
     ]
 
 
-def test_live_events_are_shown_by_day_and_time_of_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TZ", "UTC")
+@pytest.fixture
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
     time.tzset()
+
+
+@pytest.mark.usefixtures("_utc")
+def test_live_events_are_shown_by_day_and_time_of_day(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write(
         path,

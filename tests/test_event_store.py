@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from playspot.stream import event_store
 from playspot.stream.database import DatabaseError
 from playspot.stream.event_store import MOST, EventStore
 from playspot.stream.journal_reader import Position
@@ -162,6 +163,16 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 5000)
     with pytest.raises(DatabaseError, match="is damaged"):
         EventStore(path).search()
+
+
+def test_a_search_that_takes_too_long_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_store, "TIME_LIMIT", 0.0)
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n"
+    with (
+        pytest.raises(DatabaseError, match="longer than 0 s"),
+        EventStore(path)._opened() as opened,
+    ):
+        opened.execute(endless)  # type: ignore[union-attr]
 
 
 def test_an_empty_file_has_no_events(tmp_path: Path) -> None:

@@ -91,14 +91,22 @@ def look(browser: Any) -> Iterator[Callable[..., Any]]:
     """Return what opens a page; fails at the end if the page has complained of anything."""
     contexts, complaints = [], []
 
+    def note(line: Any) -> None:
+        if line.type == "error":
+            complaints.append(line.text)
+
     def open_page(url: str, size: dict[str, int] = DESK, **options: Any) -> Any:
         context = browser.new_context(viewport=size, **options)
         context.set_default_timeout(1000 * DEADLINE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and complaints.append(line.text))
-        page.goto(url)
+        page.on("console", note)
+        for _ in range(3):
+            page.goto(url)
+            if not any("ERR_NETWORK_CHANGED" in line for line in complaints):
+                break  # else another test has made a network just now, which breaks what loads
+            complaints.clear()
         return page
 
     yield open_page
@@ -122,7 +130,7 @@ PIXEL = """([x, y]) => {
   const at = [Math.round(x * canvas.width), Math.round(y * canvas.height)];
   return [...canvas.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3);
 }"""
-IS_DRAWN = "() => document.querySelector('[data-source=\"stage\"] canvas').width > 300"
+IS_DRAWN = "() => document.querySelector('[data-source=\"stage\"] canvas')?.width > 300"
 ROW = """() => {
   const canvas = document.querySelector('[data-source="stage"] canvas');
   const y = Math.round(160 / 180 * canvas.height);
@@ -132,17 +140,64 @@ ROW = """() => {
 
 
 def is_near(page: Any, x: float, y: float, colour: tuple[int, ...], most: int = 40) -> bool:
-    return max(abs(a - b) for a, b in zip(page.evaluate(PIXEL, [x, y]), colour, strict=True)) < most
+    pixel: list[int] = page.evaluate(PIXEL, [x, y])
+    return max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < most
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_pictures_of_a_source_are_shown_and_change(look: Any, server: Any, size: Any) -> None:
     page = look(server.url, size)
     page.wait_for_function(IS_DRAWN)
-    places: set[float] = set()
-    wait(
-        lambda: places.add(page.evaluate(ROW)) or len(places - {-1}) >= 3, page, "the same picture"
-    )
+    first = wait(lambda: page.evaluate(ROW), page, "no square")
+    wait(lambda: page.evaluate(ROW) not in (first, -1), page, "the same picture")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_a_box_is_drawn_where_the_detection_says(look: Any, server: Any) -> None:
+    page = look(server.url)
+    page.wait_for_function(IS_DRAWN)
+    violin, grey = colour_of("violin"), (96, 96, 96)
+    wait(lambda: is_near(page, 0.25, 0.6, violin), page, "no left edge")
+    assert is_near(page, 0.5, 0.6, violin)  # right
+    assert is_near(page, 0.375, 0.5, violin)  # the point
+    assert is_near(page, 0.3, 0.6, grey)
+    assert is_near(page, 0.2, 0.6, grey)
+    page.keyboard.press("b")
+    wait(lambda: is_near(page, 0.25, 0.6, grey), page, "the box stays")
+    assert page.get_by_role("button", name="Boxes").get_attribute("aria-pressed") == "false"
+
+
+def test_heat_is_drawn_and_asked_for_only_when_wanted(look: Any, server: Any) -> None:
+    page = look(server.url)
+    page.wait_for_function(IS_DRAWN)
+    wait(lambda: server.watches[-1].get("pictures"), page, "no watch")
+    assert server.watches[-1]["heat"] == []
+    wait(lambda: is_near(page, 0.42, 0.5, (96, 96, 96)), page, "no picture")
+    page.keyboard.press("h")
+    wait(lambda: "stage" in server.watches[-1]["heat"], page, "it is not asked for")
+    wait(lambda: not is_near(page, 0.42, 0.5, (96, 96, 96)), page, "no heat")
+
+
+DRAWN = "() => document.querySelector('[data-source=\"stage\"] canvas')?.width > 300"
+ROW = """() => {
+  const canvas = document.querySelector('[data-source="stage"] canvas');
+  const y = Math.round(160 / 180 * canvas.height);
+  const row = canvas.getContext("2d").getImageData(0, y, canvas.width, 1).data;
+  return [...Array(canvas.width).keys()].findIndex((x) => row[4 * x] > 220) / canvas.width;
+}"""
+
+
+def is_near(page: Any, x: float, y: float, colour: tuple[int, ...], most: int = 40) -> bool:
+    pixel: list[int] = page.evaluate(PIXEL, [x, y])
+    return max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < most
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_pictures_of_a_source_are_shown_and_change(look: Any, server: Any, size: Any) -> None:
+    page = look(server.url, size)
+    page.wait_for_function(IS_DRAWN)
+    first = wait(lambda: page.evaluate(ROW), page, "no square")
+    wait(lambda: page.evaluate(ROW) not in (first, -1), page, "the same picture")
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
@@ -189,11 +244,11 @@ def test_the_picture_is_that_of_the_detection_unless_the_newest_is_wanted(
     page = look(server.url)
     page.evaluate(DRAWN)
     gaps = "() => window.drawn.slice(-4).map((one) => one.picture - one.time)"
-    wait(lambda: page.evaluate("window.drawn.length") >= 10, page, "no steps are drawn")
+    wait(lambda: page.evaluate("window.drawn.length") >= 7, page, "no steps are drawn")
     assert max(map(abs, page.evaluate(gaps))) < 0.07
     page.keyboard.press("s")
     n = page.evaluate("window.drawn.length")
-    wait(lambda: page.evaluate("window.drawn.length") >= n + 6, page, "no steps are drawn")
+    wait(lambda: page.evaluate("window.drawn.length") >= n + 5, page, "no steps are drawn")
     assert min(page.evaluate(gaps)) > 0.4
 
 
@@ -377,8 +432,8 @@ def test_what_is_wrong_is_said_in_one_line(look: Any, page_server: ModuleType) -
         page = look(server.url)
         summary = page.locator("#summary")
         wait(lambda: "detector is down" in summary.inner_text(), page, "it is not said")
-        assert "and 1 more" in summary.inner_text()
-        assert page.title() == "(2) Playspot"
+        wait(lambda: "and 1 more" in summary.inner_text(), page, "the other is not counted")
+        wait(lambda: page.title() == "(2) Playspot", page, "not in the title")
         page.keyboard.press("i")
         panel = page.get_by_role("dialog", name="How it is doing")
         assert "hall is lost: Connection refused" in panel.inner_text()
@@ -399,6 +454,7 @@ def test_a_source_is_added_and_removed(look: Any, page_server: ModuleType) -> No
         page.keyboard.press("Enter")
         page.get_by_text("there is a source stage already; choose another name").wait_for()
         page.keyboard.press("Escape")
+        page.locator("#adding").wait_for(state="hidden")
         page.keyboard.press("i")
         page.get_by_role("button", name="Remove stage").click()
         page.locator("#removing-form").get_by_role("button", name="Remove").click()
@@ -416,6 +472,28 @@ def test_a_token_is_asked_for(look: Any, page_server: ModuleType) -> None:
         page.keyboard.press("Enter")
         page.locator(STAGE).wait_for()
         assert not page.locator("#login").is_visible()
+
+
+def test_every_module_and_style_of_the_page_is_served() -> None:
+    api_page = pytest.importorskip("playspot.stream.api_page", reason="needs the extra web")
+    assets = api_page.page_assets()
+    named = set(re.findall(r'"assets/([^"]+)"', assets["page.html"].content.decode()))
+    for name, asset in assets.items():
+        if name.endswith(".js"):
+            named |= set(re.findall(r'from "\./([^"]+)"', asset.content.decode()))
+    assert named <= {*assets}
+    assert {name for name in assets if name.endswith(".js")} <= named
+
+
+def test_the_page_has_nothing_inline_and_nothing_from_elsewhere() -> None:
+    folder = Path(__file__).resolve().parents[1] / "stream"
+    for path in sorted(folder.glob("page*")):
+        text = path.read_text("utf-8")
+        addresses = set(re.findall(r"https?://[^\s\"'<]*", text)) - {"http://www.w3.org/2000/svg"}
+        assert addresses <= {"https://"}, path.name  # an example of a URL
+        assert not re.search(r"innerHTML|insertAdjacentHTML|\son\w+=\"|\sstyle=\"|eval\(", text), (
+            path.name
+        )
 
 
 def test_names_from_the_network_are_text(look: Any, server: Any) -> None:

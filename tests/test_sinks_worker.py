@@ -144,7 +144,7 @@ def written(folder: Path) -> list[Event]:
 def test_every_event_is_there_once_after_many_kills(
     tmp_path: Path, zygote: Zygote, event_feed: ModuleType
 ) -> None:
-    sent = event_feed.Stage().play(3000)
+    sent = event_feed.Stage().play(2000)
     journal = Journal(tmp_path / "journal", RUN, max_bytes=16 << 20)
     rng, is_written = random.Random(5), threading.Event()
 
@@ -157,7 +157,7 @@ def test_every_event_is_there_once_after_many_kills(
     writer = threading.Thread(target=write)
     writer.start()
     n_kills = 0
-    while not is_written.is_set() or n_kills < 15:
+    while not is_written.is_set() or n_kills < 12:
         pid = zygote.start()
         time.sleep(rng.uniform(0.02, 0.3))
         os.kill(pid, signal.SIGKILL)
@@ -229,7 +229,7 @@ def test_a_publisher_that_does_not_go_is_not_waited_for_long(
     began = time.monotonic()
     os.kill(pid, signal.SIGTERM)
     event_feed.wait_for(lambda: is_gone(pid))
-    assert GRACE - 0.2 < time.monotonic() - began < 3.0
+    assert GRACE - 0.2 < time.monotonic() - began < 5.0
     assert written(tmp_path) == sent
     hub.close()
 

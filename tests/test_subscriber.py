@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import zmq
 
-from playspot.stream import broadcast, listener, publish, subscription
+from playspot.stream import broadcast, inlet, publish, subscription
 from playspot.stream.event_lines import EventLines
 from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Event, LiveStep, ModelInfo
+from playspot.stream.inlet import SchemaMismatch
 from playspot.stream.keys import make_client_keys, make_server_keys
-from playspot.stream.listener import EventListener, SchemaMismatch, replay_address
+from playspot.stream.listener import EventListener, replay_address
 from playspot.stream.publish import EndpointError, Publisher
 from playspot.stream.subscriber import listen
 from playspot.stream.subscriber_async import listen_async, statuses_async, steps_async
@@ -110,7 +111,7 @@ def linked(context: "zmq.Context[zmq.Socket[bytes]]", **options: Any) -> Iterato
 @pytest.fixture
 def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcast, "QUEUE", 20)
-    monkeypatch.setattr(listener, "QUEUE", 20)
+    monkeypatch.setattr(inlet, "QUEUE", 20)
     monkeypatch.setattr(publish, "HEARTBEAT_INTERVAL", 0.05)
 
 
@@ -275,14 +276,17 @@ def test_messages_of_another_major_version_are_told_once_and_never_read(
 def test_by_default_another_major_version_is_one_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    listener.log_mismatch(SchemaMismatch("t", "playspot/event/2", "playspot/event/1"))
+    inlet.log_mismatch(SchemaMismatch("t", "playspot/event/2", "playspot/event/1"))
     (line,) = caplog.messages
     assert "'playspot/event/2'" in line
     assert "'playspot/event/1'" in line
 
 
 def test_keys_open_the_events_and_the_replay(
-    context: "zmq.Context[zmq.Socket[bytes]]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     server, client = tmp_path / "server", tmp_path / "client"
     make_server_keys(server)
@@ -306,11 +310,12 @@ def test_keys_open_the_events_and_the_replay(
         publisher.publish(event(0))
         monkeypatch.setattr(publisher, "_send", send)
         publisher.publish(event(1))
-        while len(got) < 2 and time.monotonic() < deadline:
+        while (len(got) < 2 or not caplog.messages) and time.monotonic() < deadline:
             publisher.turn()
             got += events.take(time.monotonic())
             assert stranger.take(time.monotonic()) == []
     assert [event.seq for event in got] == [0, 1]
+    assert caplog.messages == [f"{publisher.endpoint} does not let us in: {inlet.NO_MATCH}"]
 
 
 def test_where_to_ask_is_known_by_the_way_that_events_come() -> None:

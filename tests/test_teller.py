@@ -19,7 +19,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from playspot.stream.events import Event, ModelInfo
 from playspot.stream.live_table import live_table
+from playspot.stream.report import heard_line
 from playspot.stream.run_screen import RunScreen
 
 
@@ -92,6 +94,37 @@ def test_without_a_terminal_that_can_draw_there_is_no_table(
     monkeypatch.setenv("TERM", kind)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
     assert live_table() is None
+
+
+@pytest.fixture
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_utc")
+def test_listeners_see_the_local_time_and_no_control_characters() -> None:
+    event = Event(
+        type="end",
+        id="a",
+        source="a\x1b[2J",
+        label="drum",
+        score=0.2,
+        top_score=0.9,
+        start_time=1.0,
+        end_time=3.5,
+        time=4.0,
+        wall_time=1_790_035_201,
+        step=8,
+        seq=3,
+        system_id="b",
+        model=ModelInfo(name="m", hash="h", engine="e", precision="fp32"),
+    )
+    line = "00:00:01  a?[2J  0:04.0  end     drum        0.20  after 2.5 s, best 0.90"
+    assert heard_line(event) == line
 
 
 @contextmanager

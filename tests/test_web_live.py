@@ -313,3 +313,19 @@ def test_a_message_is_written_once_for_all_clients() -> None:
     first, second = (client._events[0] for client in clients)
     assert first.text is second.text
     assert first.server_sent is second.server_sent
+
+
+def test_events_that_are_no_longer_kept_are_asked_for_once() -> None:
+    async def work() -> None:
+        kept = Kept()
+        live, client = Live(RUN, kept), Client("ws")
+        live.watch(client, EVENTS)
+        live.take(message(event(0)))
+        for _ in range(3):
+            live.take(heartbeat(stage=5))
+            await settled(live)
+        live.take(message(event(5)))
+        assert len(kept.asked) == 1
+        assert seqs(client) == [0, 5]
+
+    play(work())

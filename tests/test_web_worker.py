@@ -5,6 +5,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -107,7 +108,6 @@ def test_plain_http_gets_nothing_from_it(secure: Run) -> None:
 
 def test_tls_before_1_2_is_refused(secure: Run) -> None:
     server = make_server(lambda *_: None, secure.job.config)  # type: ignore[arg-type]
-    server.config.load()
     assert server.config.ssl is not None
     assert server.config.ssl.minimum_version == ssl.TLSVersion.TLSv1_2
 
@@ -181,3 +181,19 @@ def test_a_process_that_cannot_listen_says_so() -> None:
         finally:
             started.close()
     assert message.startswith("cannot serve on 127.0.0.1:")
+
+
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "playspot.stream.web_process")
+    for name in [name for name in sys.modules if name.startswith("playspot.stream.api_")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "playspot.stream.web_app")
+    job = WebJob(WebConfig(), None, None, "c0ffee00", ())
+    with pytest.raises(ValueError, match=r"needs fastapi: pip install 'playspot\[web\]'"):
+        serve_web(None, "run", job)  # type: ignore[arg-type]
+
+
+def test_the_supervisor_does_not_load_what_only_the_web_process_needs() -> None:
+    code = "import sys, playspot.stream.web_worker; sys.exit('fastapi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -189,7 +189,7 @@ def test_other_answers_are_tried_again(receiver: Receiver, event: Event, status:
         (429, "7", 7, 7),
         (503, "0.5", 0.5, 0.5),
         (503, "99999999", MAX_AFTER, MAX_AFTER),
-        (429, formatdate(time.time() + 60, usegmt=True), 30, 60),
+        (429, "Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
         (429, "soon", 0, 0),
         (429, "-5", 0, 0),
         (429, "nan", 0, 0),
@@ -202,6 +202,13 @@ def test_a_receiver_may_ask_to_be_left_alone(
 ) -> None:
     receiver.answers = [(status, {"Retry-After": text})]
     assert low <= refusal(hook(receiver.url), event).after <= high
+
+
+def test_a_receiver_may_name_the_time_until_it_is_left_alone(
+    receiver: Receiver, event: Event
+) -> None:
+    receiver.answers = [(429, {"Retry-After": formatdate(time.time() + 60, usegmt=True)})]
+    assert 30 <= refusal(hook(receiver.url), event).after <= 60
 
 
 def test_a_hook_that_is_gone_is_over(receiver: Receiver, event: Event) -> None:

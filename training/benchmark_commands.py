@@ -96,6 +96,9 @@ def soak(
         float, typer.Option(min=0, help="Mean seconds between two faults; for a day, 60.")
     ] = 4.0,
     seed: Annotated[int, typer.Option(help="Of the order of faults.")] = 0,
+    outputs: Annotated[
+        bool, typer.Option(help="With files, database, MQTT, webhook, recordings, live page.")
+    ] = True,
     models: ModelsOption = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for soak.json, soak.png and the logs.")
@@ -135,6 +138,7 @@ def soak(
         seed,
         (pause / 2, 1.5 * pause),
         models,
+        outputs,
         lambda line: print(f"{time.monotonic() - began:7.0f} s  {line}", file=sys.stderr),
     )
     with _told(SoakError):

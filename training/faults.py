@@ -18,9 +18,16 @@ from typing import Any
 import zmq
 
 from .rtsp_server import RtspServer
+from .soak_outputs import Outputs
 from .soak_run import RunUnderTest
 
 SERVICES = ("flow", "mel", "detector", "publisher")
+FILES = frozenset({"jsonl", "database"})
+OUTPUTS = {  # process -> what it serves
+    "sinks": FILES | {"mqtt", "webhook"},
+    "recorder": frozenset({"recorder"}),
+    "web": frozenset({"web", "sse"}),
+}
 EXTRA = "extra"  # the source that reloads add and remove
 N_SLOW = 5  # subscribers that do not read
 FILL_BLOCK = 1 << 20  # bytes
@@ -41,9 +48,16 @@ KINDS: dict[str, tuple[float, str]] = {
     "reload": (15.0, "SIGHUP: a source is added, later removed"),
     "pause": (3.0, "Ctrl-Z of all processes, then continued"),
     "freeze": (4.0, "SIGSTOP of the supervisor, then continued"),
+    "doze": (12.0, "outputs: SIGSTOP of `playspot listen`, then continued"),
+    "broker": (10.0, "outputs: kill -9 of the MQTT broker, then started again"),
+    "hook": (10.0, "outputs: the webhook answers 503, or is gone"),
+    "full": (8.0, "outputs: no room for files, database and recordings"),
+    "unlink": (0.0, "outputs: the database is removed"),
+    "http": (12.0, "outputs: a source is added over HTTP, later removed"),
 }
 OF_RTSP = frozenset({"stall", "cut", "refuse", "end", "mute", "clock"})
 OF_PROCESSES = frozenset({"kill", "stop"})
+OF_OUTPUTS = frozenset({"doze", "broker", "hook", "full", "unlink", "http"})
 
 
 class NotHereError(Exception):
@@ -59,7 +73,7 @@ class Fault:
     kind, target : str
         Of `KINDS`; a process or source, or empty.
     concerned : frozenset of str
-        Sources that it may disturb.
+        Sources and places of outputs that it may disturb.
     duration : float
         Seconds from `begin` to `end`.
     begin, end : callable
@@ -67,6 +81,8 @@ class Fault:
         A process that must be gone soon.
     appears : str or None
         A source that must come.
+    patience : float
+        Seconds that the run may wait after `end` before it tries again.
     """
 
     kind: str
@@ -77,6 +93,7 @@ class Fault:
     end: Callable[[], None] = lambda: None
     pid: int | None = None
     appears: str | None = None
+    patience: float = 0.0
 
 
 @dataclass
@@ -93,6 +110,7 @@ class Faults:
     pids : callable
         Returns the processes of the run by name.
     seed : int
+    outputs : Outputs, optional
 
     Attributes
     ----------
@@ -105,6 +123,7 @@ class Faults:
     servers: dict[str, RtspServer]
     pids: Callable[[], dict[str, int]]
     seed: int = 0
+    outputs: Outputs | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     _rng: random.Random = field(init=False)
     _round: list[tuple[str, str]] = field(default_factory=list)
@@ -129,7 +148,7 @@ class Faults:
                 self.left_out[kind] = str(reason)
 
     def _new_round(self) -> list[tuple[str, str]]:
-        roles = (*SERVICES, "reader")
+        roles = (*SERVICES, "reader", *(OUTPUTS if self.outputs is not None else ()))
         round_ = [
             (kind, role)
             for kind in self.kinds
@@ -146,6 +165,10 @@ class Faults:
             if not self.servers:
                 raise NotHereError("no source is RTSP")
             return self._of_rtsp(kind, self._rng.choice(sorted(self.servers)))
+        if kind in OF_OUTPUTS:
+            if self.outputs is None:
+                raise NotHereError("there are no outputs")
+            return self._of_output(kind, self.outputs)
         make: dict[str, Callable[[], Fault]] = {
             "disk": self._disk,
             "shm": self._shm,
@@ -166,7 +189,8 @@ class Faults:
             source = self._rng.choice(sorted(self.run.sources))
             name, concerned = f"reader {source}", frozenset({source})
         else:
-            name, concerned = role, self._everybody
+            name, concerned = role, OUTPUTS.get(role, self._everybody)
+            concerned -= self.outputs.left_out.keys() if self.outputs is not None else set()
         pid = pids[name]
         number = signal.SIGKILL if kind == "kill" else signal.SIGSTOP
         return Fault(kind, name, concerned, 0.0, lambda: os.kill(pid, number), pid=pid)
@@ -191,6 +215,57 @@ class Faults:
             "clock": (lambda: shift(jump), lambda: shift(-jump)),
         }[kind]
         return Fault(kind, source, frozenset({source}), KINDS[kind][0], begin, end)
+
+    def _of_output(self, kind: str, outputs: Outputs) -> Fault:
+        seconds = KINDS[kind][0]
+        if kind == "doze":
+            listen = outputs.dozing
+            return Fault(
+                *(kind, "listen", frozenset({"dozing"}), seconds),
+                lambda: listen.doze(is_dozing=True),
+                lambda: listen.doze(is_dozing=False),
+            )
+        if kind == "broker":
+            broker = outputs.broker
+            if broker is None:
+                raise NotHereError(outputs.left_out["mqtt"])
+            concerned = frozenset({"mqtt"})
+            return Fault(kind, "", concerned, seconds, broker.kill, broker.start, patience=seconds)
+        if kind == "hook":
+            hook, concerned = outputs.hook, frozenset({"webhook"})
+            if self._rng.random() < 0.5:
+                said = (kind, "gone", concerned, seconds)
+                return Fault(*said, hook.close, hook.open, patience=seconds)
+
+            def be_busy(*, is_busy: bool) -> None:
+                hook.is_busy = is_busy
+
+            return Fault(
+                *(kind, "503", concerned, seconds),
+                lambda: be_busy(is_busy=True),
+                lambda: be_busy(is_busy=False),
+                patience=seconds,
+            )
+        if kind == "full":
+            if not outputs.may_mount:
+                raise NotHereError("only root can give the outputs a file system of their own")
+            ballast = outputs.ballast
+            return Fault(
+                *(kind, "", FILES, seconds),
+                lambda: _fill(ballast),
+                lambda: ballast.unlink(missing_ok=True),
+                patience=seconds,
+            )
+        if kind == "unlink":
+            lose, concerned = outputs.lose_database, frozenset({"database"})
+            return Fault(kind, "", concerned, seconds, lambda: lose(self.run.journal))
+        url = f"bandstand://?seed={self._rng.randrange(400_000, 500_000)}"
+        return Fault(
+            *(kind, EXTRA, frozenset(), seconds),
+            lambda: outputs.add_source(EXTRA, url),
+            lambda: outputs.remove_source(EXTRA),
+            appears=EXTRA,
+        )
 
     def _disk(self) -> Fault:
         seconds = KINDS["disk"][0]

@@ -1,18 +1,22 @@
 """Ledgers of what a subscriber saw of a live run: was anything lost, doubled, left open.
 
 In: events and steps of one source, in the order of their arrival. Out: counts, and histograms of
-gaps and ages; nothing here grows with the length of the run.
+gaps and ages; nothing here grows with the length of the run, but `Copies` and `Rows`.
 """
 
 import hashlib
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..stream.events import Event, LiveStep
 from ..stream.measure import Histogram
 
 REMEMBERED = 500  # events and ended ids by source; what is repeated later than that is an error
+DIGEST_BYTES = 8  # of an event that is to be compared
 MAX_MISSING = 10_000  # numbers of events that did not come; beyond, they are only counted
+
+Row: TypeAlias = tuple[str, str, int, int, float, float | None, str, float]
 
 
 @dataclass
@@ -173,3 +177,120 @@ class StepLedger:
 def is_whole(step: LiveStep) -> bool:
     """Return whether every modality of a step was scored on its own complete input."""
     return bool(step.status) and set(step.status.values()) == {"ok"}
+
+
+@dataclass
+class Copies:
+    """The events of all sources as one place has got them, to be compared with another's.
+
+    Eight bytes an event are kept: a day of sixteen sources is about 30 MB.
+
+    Attributes
+    ----------
+    n : int
+        Events, each counted once.
+    n_repeated : int
+        Came again, the same.
+    n_conflicting : int
+        Came again with another content.
+    n_late : int
+        Came for the first time after one with a higher `seq`.
+    n_foreign : int
+        What is no event.
+
+    Examples
+    --------
+    >>> copies = Copies()
+    >>> copies.n, copies.n_repeated
+    (0, 0)
+    """
+
+    n: int = 0
+    n_repeated: int = 0
+    n_conflicting: int = 0
+    n_late: int = 0
+    n_foreign: int = 0
+    _digests: dict[str, bytearray] = field(default_factory=dict)  # source -> of each seq, or zeros
+
+    def add(self, text: str | bytes) -> Event | None:
+        """Take in the JSON of an event; return it, None if it is none."""
+        try:
+            event = Event.model_validate_json(text)
+        except ValueError:
+            self.n_foreign += 1
+            return None
+        body = event.model_dump_json(by_alias=True).encode()
+        digest = hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+        known = self._digests.setdefault(event.source, bytearray())
+        at = event.seq * DIGEST_BYTES
+        before = bytes(known[at : at + DIGEST_BYTES])
+        if any(before):
+            self.n_repeated += before == digest
+            self.n_conflicting += before != digest
+            return event
+        self.n += 1
+        self.n_late += at < len(known)
+        known.extend(bytes(max(0, at + DIGEST_BYTES - len(known))))
+        known[at : at + DIGEST_BYTES] = digest
+        return event
+
+    def next_seq(self, source: str) -> int:
+        """Return the number after the highest of a source."""
+        return len(self._digests.get(source, b"")) // DIGEST_BYTES
+
+    def differences(
+        self, others: "Copies", until: dict[str, int] | None = None
+    ) -> list[tuple[str, int]]:
+        """Return source and `seq` of what is not the same in both.
+
+        Parameters
+        ----------
+        others : Copies
+        until : dict, optional
+            Source to a `seq` from which on `others` may lack some.
+        """
+        found = []
+        for source in sorted(self._digests.keys() | others._digests.keys()):
+            ours, theirs = (x._digests.get(source, bytearray()) for x in (self, others))
+            if ours == theirs:
+                continue
+            last = (until or {}).get(source, len(ours) + len(theirs))
+            for seq in range(max(len(ours), len(theirs)) // DIGEST_BYTES):
+                part = slice(seq * DIGEST_BYTES, (seq + 1) * DIGEST_BYTES)
+                one, other = ours[part].ljust(DIGEST_BYTES, b"\0"), theirs[part]
+                is_lacking_late = seq >= last and not any(other)
+                if one != other.ljust(DIGEST_BYTES, b"\0") and not is_lacking_late:
+                    found.append((source, seq))
+        return found
+
+
+@dataclass
+class Rows:
+    """What a database should know of each event, by the messages of a journal.
+
+    Attributes
+    ----------
+    rows : dict
+        Id to (source, label, first and last `seq`, start, end, state, best score).
+    born : dict
+        Id to the Unix time of its first message.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    born: dict[str, float] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Take in a message, in the order of `seq`."""
+        known = self.rows.get(event.id)
+        first = event.seq if known is None else known[2]
+        best = event.top_score if known is None else max(event.top_score, known[7])
+        state = "ended" if event.type == "end" else "open"
+        times = (event.start_time, event.end_time)
+        self.rows[event.id] = (event.source, event.label, first, event.seq, *times, state, best)
+        self.born.setdefault(event.id, event.wall_time)
+
+    def differences(self, found: dict[str, Row], since: float = 0.0) -> list[str]:
+        """Return the ids whose rows are not as they should be, of those born since a Unix time."""
+        ids = {id_ for id_, born in self.born.items() if born >= since}
+        wrong = {id_ for id_ in ids if self.rows[id_] != found.get(id_)}
+        return sorted(wrong | (found.keys() - self.rows.keys()))

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .faults import KINDS, Fault, Faults, is_gone
+from .faults import EXTRA, KINDS, Fault, Faults, is_gone
 from .rtsp_server import RtspServer
 from .soak_checks import FaultRecord, Records
+from .soak_outputs import SETTLE_TIME, OutputRecords, Outputs
 from .soak_run import RunUnderTest, SoakError, can_mount
 from .soak_watch import Witness
 
@@ -50,6 +51,8 @@ class Soak:
     breath : (float, float)
         Least and most seconds between two faults.
     models : Path, optional
+    has_outputs : bool
+        Let the run write to everything that it can write to, and somebody listen everywhere.
     say : callable
         Takes lines for people.
     """
@@ -62,6 +65,7 @@ class Soak:
     seed: int = 0
     breath: tuple[float, float] = BREATH
     models: Path | None = None
+    has_outputs: bool = True
     say: Callable[[str], None] = lambda line: None
     marks: list[tuple[float, str]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -92,15 +96,23 @@ class Soak:
                 clock = CLOCK_FAULTS if number == n_bands - 1 else ""
                 url = f"bandstand://?seed={SEED + 1000 * (number + 1)}{clock}"
                 sources[f"band{number}"] = {"url": url}
+            outputs, may_mount = None, can_mount()
+            if self.has_outputs:
+                folder, names = self.folder / "outputs", tuple(sources)
+                outputs = stack.enter_context(Outputs(folder, names, self.seconds, may_mount))
+            settings = outputs.settings if outputs is not None else {}
             under_test = RunUnderTest(
-                self.folder / "run", sources, models=self.models, may_mount=can_mount()
+                *(self.folder / "run", sources, self.models, settings, may_mount)
             )
             run = stack.enter_context(under_test)
             roles = {name: f"reader {name.rstrip('0123456789')}" for name in sources}
             pids = {"supervisor": run.pid, "harness": os.getpid()}
             witness = Witness(run.endpoint, run.journal, pids, roles)
             stack.callback(witness.close)
-            return _Course(self, run, servers, witness).follow(), witness
+            if outputs is not None:
+                outputs.hear = witness.hear
+                outputs.connect(run.endpoint, (*sources, EXTRA))
+            return _Course(self, run, servers, witness, outputs).follow(), witness
 
     def _server(self, number: int) -> RtspServer:
         from .bandstand import render_clip
@@ -126,6 +138,7 @@ class _Course:
     run: RunUnderTest
     servers: dict[str, RtspServer]
     witness: Witness
+    outputs: Outputs | None
 
     def follow(self) -> Records:
         self._start()
@@ -133,7 +146,8 @@ class _Course:
         self.witness.began = began
         records = Records(self.soak.seconds, tuple(self.run.sources))
         faults = Faults(
-            self.soak.kinds, self.run, self.servers, lambda: self.witness.pids, self.soak.seed
+            *(self.soak.kinds, self.run, self.servers, lambda: self.witness.pids, self.soak.seed),
+            outputs=self.outputs,
         )
         until = began + self.soak.seconds * (1 - QUIET_PART)
         with (self.soak.folder / "faults.jsonl").open("w", encoding="utf-8") as log:
@@ -187,7 +201,7 @@ class _Course:
         announced = 0.0
         if fault.duration:
             self._watch(began + fault.duration - time.monotonic())
-            announced = self._announced(fault.concerned)
+            announced = max(self._announced(fault.concerned), fault.patience)
             appeared = {name: witness.arrived.get(name, math.inf) - began for name in appearing}
             fault.end()
             began = time.monotonic()
@@ -242,14 +256,39 @@ class _Course:
         self._wait_for(lambda: not any(self._unaccounted(rest).values()), DRAIN_PATIENCE)
         records.drained = self._unaccounted(rest)
         records.on_their_way = self._unaccounted([kept])
+        outputs = self.outputs
+        if outputs is not None:
+            self._watch_outputs(outputs, rest)
+            records.outputs = OutputRecords(witness.copies, witness.rows, outputs.copies)
+            history = outputs.history()
+            wrong = witness.rows.differences(history, outputs.refilled_since)
+            rows = witness.rows.rows
+            records.outputs.history = [x for x in wrong if x not in rows or rows[x][0] in rest]
+            records.outputs.until = {name: witness.copies.next_seq(name) for name in run.sources}
         records.stop_seconds = run.stop()
         records.exit_code = run.exit_code
         witness.finish()
-        records.leftovers = run.leftovers()
+        if outputs is not None and records.outputs is not None:
+            self._finish_outputs(outputs, records.outputs)
+            records.leftovers += outputs.unfinished()
+        records.leftovers += run.leftovers()
         log = run.log.read_bytes()
         records.n_tracebacks = log.count(b"Traceback (most recent call last)")
         for name in ("events", "journalled", "steps", "quiet", "memory", "files", "n_torn"):
             setattr(records, name, getattr(witness, name))
+
+    def _watch_outputs(self, outputs: Outputs, sources: list[str]) -> None:
+        """Wait until everybody has got all events of sources that are off."""
+        self.witness.read_journal()
+        self._wait_for(lambda: outputs.has_all(self.witness.copies, sources), SETTLE_TIME)
+
+    def _finish_outputs(self, outputs: Outputs, records: OutputRecords) -> None:
+        outputs.finish()
+        records.database = self.witness.rows.differences(outputs.rows(), outputs.refilled_since)
+        records.n_pictures = outputs.page.n_pictures
+        records.n_broken_pictures = outputs.page.n_broken
+        records.n_recordings, records.broken_recordings = outputs.pictures()
+        records.n_replayed = self.witness.n_replayed
 
     def _unaccounted(self, sources: list[str]) -> dict[str, int]:
         return {name: self.witness.accounts.open.get(name, -1) for name in sources}
@@ -267,6 +306,8 @@ class _Course:
                     f"playspot run has ended with code {self.run.exit_code}; see {self.run.log}"
                 )
             self.witness.turn()
+            if self.outputs is not None:
+                self.outputs.turn(self.witness.expected)
         return True
 
 

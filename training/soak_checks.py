@@ -5,12 +5,14 @@ A check without anything to look at fails: what was not seen was not shown.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..stream.timeline import STEP
 from .ledger import EventLedger, StepLedger
 from .slopes import Trend
+from .soak_outputs import OutputRecords
 
 NOTICED = 2.0  # s, from kill or stop until the supervisor has cleared the process away
 RECOVERED = 5.0  # s, to the next complete step of every source concerned
@@ -20,6 +22,8 @@ STOPPED = 3.0  # s, from Ctrl-C to the end
 GROWTH_MB = 8.0  # of a process in the whole run, that are sure
 GROWTH_FILES = 2.0
 TOO_SHORT = 600.0  # s; a shorter soak says nothing of growth
+ONCE = ("jsonl", "listen", "dozing")  # places that must get each event once only
+PAGES = ("sse", "ws")  # places that need not hear the last words of a run
 ON_THEIR_WAY = 3.0  # s of steps that are captured and not yet published: budget and a status old
 
 
@@ -169,6 +173,7 @@ class Records:
     leftovers : list of str
     n_tracebacks : int
         In the log of the run.
+    outputs : OutputRecords or None
     """
 
     seconds: float
@@ -188,6 +193,7 @@ class Records:
     exit_code: int | None = None
     leftovers: list[str] = field(default_factory=list)
     n_tracebacks: int = 0
+    outputs: OutputRecords | None = None
 
     def add(self, fault: FaultRecord) -> None:
         """Take in what a fault did."""
@@ -206,6 +212,7 @@ def checks(records: Records) -> list[Check]:
         *_seen(records),
         *_faults(records),
         *_events(records),
+        *(_outputs(records.outputs) if records.outputs is not None else ()),
         *_accounts(records),
         *_growth(records),
         *_end(records),
@@ -306,6 +313,30 @@ def _events(records: Records) -> list[Check]:
             sum(steps.n for steps in records.steps.values()),
         ),
     ]
+
+
+def _outputs(records: OutputRecords) -> list[Check]:
+    found = []
+
+    def count(name: str, wrong: Sequence[object] | int, of: int) -> None:
+        n = wrong if isinstance(wrong, int) else len(wrong)
+        some = f": {', '.join(map(str, wrong[:3]))}" if n and not isinstance(wrong, int) else ""
+        found.append(Check(name, n == 0 and of > 0, f"{n}{some}", "0", of))
+
+    for place, copies in sorted(records.copies.items()):
+        until = records.until if place in PAGES else None
+        wrong = [f"{x} {seq}" for x, seq in records.journal.differences(copies, until)]
+        count(f"{place}: events that are not those of the journal", wrong, copies.n)
+        broken = copies.n_late + copies.n_conflicting + copies.n_foreign
+        count(f"{place}: events out of order or broken", broken, copies.n)
+        if place in ONCE:
+            count(f"{place}: events twice", copies.n_repeated, copies.n)
+    n_rows = len(records.rows.rows)
+    count("database: rows that are not what the journal says", records.database, n_rows)
+    count("history over HTTP: the same", records.history, n_rows)
+    count("live pictures that are broken", records.n_broken_pictures, records.n_pictures)
+    count("snapshots and clips that are broken", records.broken_recordings, records.n_recordings)
+    return found
 
 
 def _accounts(records: Records) -> list[Check]:

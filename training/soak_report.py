@@ -11,6 +11,7 @@ from .benchmark_report import machine, versions
 from .report import plain
 from .slopes import Curve
 from .soak_checks import Check, Records
+from .soak_outputs import OutputRecords
 from .soak_watch import Witness
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def document_of(
         "memory_mb": {role: _of(curve) for role, curve in _curves(witness, "memory")},
         "run": witness.run.model_dump(by_alias=True) if witness.run is not None else None,
         "n_foreign": witness.n_foreign,
+        "outputs": _outputs(records.outputs) if records.outputs is not None else None,
     }
     made: dict[str, Any] = _without_infinity(plain(document))
     return made
@@ -133,6 +135,21 @@ def draw(path: Path, witness: Witness, marks: list[tuple[float, str]]) -> None:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, markerscale=4)
     figure.axes[-1].set_xlabel("minutes; grey lines: faults")
     figure.savefig(path)
+
+
+def _outputs(records: OutputRecords) -> dict[str, Any]:
+    places = {
+        place: {"events": x.n, "repeated": x.n_repeated, "late": x.n_late, "foreign": x.n_foreign}
+        for place, x in sorted(records.copies.items())
+    }
+    return {
+        "places": places,
+        "journal": records.journal.n,
+        "rows": len(records.rows.rows),
+        "replayed": records.n_replayed,
+        "live_pictures": records.n_pictures,
+        "recordings": records.n_recordings,
+    }
 
 
 def _curves(witness: Witness, what: str) -> list[tuple[str, Curve]]:

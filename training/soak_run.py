@@ -105,7 +105,7 @@ class RunUnderTest:
         for folder in (self.folder, self.journal, self.folder / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         if self.may_mount:
-            _mount(self.journal)
+            mount(self.journal, JOURNAL_SIZE)
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.configure(self.sources)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
@@ -138,9 +138,7 @@ class RunUnderTest:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self.may_mount:
-            subprocess.run(
-                ["umount", "--lazy", str(self.journal)], capture_output=True, check=False
-            )
+            unmount(self.journal)
 
     def configure(self, sources: dict[str, dict[str, Any]]) -> None:
         """Write the configuration; a run that runs takes it over on `reload`."""
@@ -211,12 +209,18 @@ class RunUnderTest:
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", *run]
 
 
-def _mount(folder: Path) -> None:
+def mount(folder: Path, size: str) -> None:
+    """Give a folder a file system of its own, in memory."""
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={JOURNAL_SIZE}", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         raise SoakError(f"{folder}: no file system can be mounted ({done.stderr.strip()})")
+
+
+def unmount(folder: Path) -> None:
+    """Take it away again."""
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)

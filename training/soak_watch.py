@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ..stream.events import Event, LiveStep
 from ..stream.status import RunStatus, SourceStatus
 from .faults import EXTRA
-from .ledger import EventLedger, StepLedger, is_whole
+from .ledger import Copies, EventLedger, Rows, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
 from .soak_checks import Worst
 
@@ -119,12 +119,28 @@ class Witness:
         self.files: dict[str, Trend] = {}
         self.curves: dict[tuple[str, str], Curve] = {}
         self.n_foreign = 0
+        self._replayed: dict[int, int] = {}  # publisher's pid -> events
         self.load = Worst()
 
     @property
     def journalled(self) -> dict[str, EventLedger]:
         """Source to the ledger of the journal."""
         return self._journal.ledgers
+
+    @property
+    def copies(self) -> Copies:
+        """What the journal holds, to be compared."""
+        return self._journal.copies
+
+    @property
+    def rows(self) -> Rows:
+        """What a database should know, by the journal."""
+        return self._journal.rows
+
+    @property
+    def n_replayed(self) -> int:
+        """Events that the publishers had to tell again."""
+        return sum(self._replayed.values())
 
     @property
     def n_torn(self) -> int:
@@ -152,8 +168,19 @@ class Witness:
 
     def expect(self, sources: frozenset[str], since: float) -> None:
         """Look out for the first complete step of sources captured after `since` (Unix time)."""
+        self._since = {}
         self.arrived = {}
         self._since = dict.fromkeys(sources, since)
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """Who is looked out for and has not arrived, and since when (Unix time)."""
+        return {name: at for name, at in self._since.items() if name not in self.arrived}
+
+    def hear(self, name: str, captured: float) -> None:
+        """Take note of something captured at a Unix time; any thread may call."""
+        if captured > self._since.get(name, float("inf")):
+            self.arrived.setdefault(name, time.monotonic())
 
     def be_quiet(self, since: float | None) -> None:
         """From a Unix time on nothing is broken on purpose; None: something is."""
@@ -168,6 +195,10 @@ class Witness:
         """Return the longest gap (s) by source since `restart_gaps`."""
         now = time.monotonic()
         return {name: steps.gap(now) for name, steps in self.steps.items()}
+
+    def read_journal(self) -> None:
+        """Read what is new in the journal."""
+        self._journal.turn()
 
     def finish(self) -> None:
         """Take in the last of everything; the run has ended."""
@@ -185,6 +216,9 @@ class Witness:
                 self._step(LiveStep.model_validate_json(body), now)
             elif topic == f"{STATUS}v1/":
                 self.run = RunStatus.model_validate_json(body)
+                pid = self.pids.get("publisher")
+                if pid is not None and self.run.publisher is not None:
+                    self._replayed[pid] = self.run.publisher.replayed
             elif topic.startswith(STATUS):
                 status = SourceStatus.model_validate_json(body)
                 self.status[status.source] = status
@@ -203,8 +237,8 @@ class Witness:
             self._draw("gap", step.source, now, now - before)
         if self._quiet_since is not None and step.captured > self._quiet_since:
             self.quiet["complete" if is_whole(step) else "not"] += 1
-        if is_complete and step.captured > self._since.get(step.source, float("inf")):
-            self.arrived.setdefault(step.source, now)
+        if is_complete:
+            self.hear(step.source, step.captured)
 
     def _sample(self, now: float) -> None:
         self.load.add(os.getloadavg()[0])
@@ -238,12 +272,18 @@ class JournalFollower:
     ----------
     ledgers : dict
         Source to its events.
+    copies : Copies
+        The same events.
+    rows : Rows
+        What they say of each.
     n_torn : int
         Whole lines that are no JSON of ours.
     """
 
     folder: Path
     ledgers: dict[str, EventLedger] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+    rows: Rows = field(default_factory=Rows)
     n_torn: int = 0
     _places: dict[str, int] = field(default_factory=dict)  # file -> bytes read
 
@@ -267,9 +307,9 @@ class JournalFollower:
     def _take(self, line: bytes) -> None:
         if line.startswith(STATE):
             return
-        try:
-            event = Event.model_validate_json(line)
-        except ValidationError:
+        event = self.copies.add(line)
+        if event is None:
             self.n_torn += 1
             return
+        self.rows.add(event)
         self.ledgers.setdefault(event.source, EventLedger()).add(event, line)
