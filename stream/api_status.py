@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from .config import Config
 from .config_model import NAME_PATTERN
 from .events import SCHEMA, Event, LiveStep
-from .publish import STATUS_SCHEMA
-from .status import RunStatus, SourceStatus
+from .status import STATUS_SCHEMA, RunStatus, SourceStatus
 from .stored_event import StoredEvent
 from .web_errors import errors, problem
 from .web_replay import ReplayError

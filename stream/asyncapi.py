@@ -10,20 +10,20 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from .addresses import DEFAULT_ENDPOINT
 from .events import SCHEMA, Detection, Event, LiveStep, Modalities, Modality, ModelInfo
-from .publish import DEFAULT_ENDPOINT, STATUS_ROOT, STATUS_SCHEMA, STEP_ROOT, TOPIC_ROOT
-from .status import Ages, Clock, JournalStatus, PublisherStatus, RunStatus, SourceStatus
-from .status import WorkerStatus as Worker
-from .wire import (
-    HEARTBEAT_ROOT,
-    HEARTBEAT_SCHEMA,
-    HEAT_ROOT,
-    HEAT_SCHEMA,
-    Heartbeat,
-    Heat,
-    ReplayAnswer,
-    ReplayRequest,
+from .status import (
+    STATUS_SCHEMA,
+    Ages,
+    Clock,
+    JournalStatus,
+    PublisherStatus,
+    RunStatus,
+    SourceStatus,
 )
+from .status import WorkerStatus as Worker
+from .topics import HEARTBEAT_ROOT, HEAT_ROOT, STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
+from .wire import HEARTBEAT_SCHEMA, HEAT_SCHEMA, Heartbeat, Heat, ReplayAnswer, ReplayRequest
 
 Document = dict[str, Any]
 

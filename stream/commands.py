@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from ..engines.settings import Decoding, Mode
-from .publish import DEFAULT_ENDPOINT, check_endpoint
+from .addresses import DEFAULT_ENDPOINT, check_endpoint
 from .supervisor import WorkerError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from ..engines.settings import Decoding, Mode
+from .addresses import DEFAULT_ENDPOINT, check_endpoint
 from .config_model import ConfigModel, Name, Unit, UserPath
 from .locator import parse_locator
 from .nearest import nearest
@@ -23,7 +24,6 @@ from .output_config import (
     WebConfig,
     WebhookConfig,
 )
-from .publish import DEFAULT_ENDPOINT, check_endpoint
 from .schedule import Schedule, local_timezone
 from .zones import check_polygon, zone_mask
 

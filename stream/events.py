@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..engines.settings import ModalityName
 
 SCHEMA: Final = "playspot/event/1"
+STEP_SCHEMA: Final = "playspot/step/1"
 
 Status = Literal["ok", "stale", "missing"]
 Unit = float  # in [0, 1]
@@ -79,7 +80,7 @@ class LiveStep(Step):
         Of each modality in this step.
     """
 
-    schema_: Literal["playspot/step/1"] = Field(default="playspot/step/1", alias="schema")
+    schema_: Literal["playspot/step/1"] = Field(default=STEP_SCHEMA, alias="schema")
     source: str
     system_id: str
     base: int = Field(ge=0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from .addresses import DEFAULT_ENDPOINT, EndpointError
 from .keys import ClientKeys
-from .publish import DEFAULT_ENDPOINT, EndpointError
 
 MAX_MESSAGE_BYTES = 1 << 20
 QUEUE = 10_000  # messages that wait while the program is busy; the publisher's queue comes on top

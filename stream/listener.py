@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from .events import SCHEMA, Event
 from .inlet import Inlet, OnMismatch, client_keys, log_mismatch
 from .keys import ClientKeys
-from .publish import TOPIC_ROOT, source_topic
 from .subscription import Gap, Since, Subscription
-from .wire import HEARTBEAT_ROOT, HEARTBEAT_SCHEMA, REPLAY_SCHEMA, Heartbeat, ReplayAnswer
+from .topics import HEARTBEAT_ROOT, TOPIC_ROOT, source_topic
+from .wire import HEARTBEAT_SCHEMA, REPLAY_SCHEMA, Heartbeat, ReplayAnswer
 
 AT_ONCE = 200  # messages that are read at once
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from ..engines.catalogue import ModelSet
 from ..engines.engine import Header
 from .added_sources import AddedSources, SourceRefusedError
+from .addresses import DEFAULT_ENDPOINT
 from .config import WITHOUT_RESTART, Config, changes
 from .events import ModelInfo
 from .feeds import Feeds
@@ -30,7 +31,6 @@ from .live_status import source_status, worker_status
 from .measure import Measures
 from .messages import Message, MessageError, receive, try_send
 from .outputs import Outputs, places_of
-from .publish import DEFAULT_ENDPOINT
 from .publish_worker import PublishJob, publish_live
 from .services import Services
 from .sockets import LIVE_QUEUE, close_run, endpoint, new_run, pull, push
@@ -317,6 +317,7 @@ class LiveRun:
             workers=tuple(worker_status(w) for w in services + self.feeds.watched),
             sources={feed.name: feed.state for feed in self.feeds},
             sinks=self._outputs.sinks(),
+            recordings=self._outputs.recordings(),
             web=self._outputs.web,
             labels=self._models.labels,
         )

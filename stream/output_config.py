@@ -3,17 +3,16 @@
 Each part is off unless it is given; an empty one (`mqtt: {}`) takes all defaults.
 """
 
-import ipaddress
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from .addresses import DEFAULT_WEB, is_loopback, split_address
 from .config_model import ConfigModel, Unit, UserPath
 
 EventType = Literal["new", "update", "end"]
 
-DEFAULT_WEB = "127.0.0.1:8773"
 MIN_SECRET = 16  # characters of a token that others on the network may try to guess
 
 
@@ -125,43 +124,6 @@ class RecordingsConfig(ConfigModel):
     """Megabytes of all together; the oldest are removed."""
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`, `[IPV6]:PORT` or `PORT`.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-
-    Examples
-    --------
-    >>> split_address("127.0.0.1:8773"), split_address("[::1]:80"), split_address("8080")
-    (('127.0.0.1', 8773), ('::1', 80), ('127.0.0.1', 8080))
-    """
-    try:
-        parts = urlsplit(f"//127.0.0.1:{text}" if text.isdecimal() else f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None or parts.path or parts.query or parts.username is not None:
-        raise ValueError(f"address {text!r} is not HOST:PORT, such as {DEFAULT_WEB}")
-    return host, port
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host.
-
-    Examples
-    --------
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _checked_address(text: str) -> str:
     split_address(text)
     return text
@@ -200,3 +162,15 @@ class WebConfig(ConfigModel):
         if len(self.token) < MIN_SECRET:
             raise ValueError(f"token is too short to be safe; give at least {MIN_SECRET} letters")
         return self
+
+    def at_port(self, port: int) -> "WebConfig":
+        """Return the same at another port.
+
+        Examples
+        --------
+        >>> WebConfig(listen="[::1]:8773").at_port(80).listen
+        '[::1]:80'
+        """
+        host, _ = split_address(self.listen)
+        shown = f"[{host}]" if ":" in host else host
+        return self.model_copy(update={"listen": f"{shown}:{port}"})

@@ -4,18 +4,19 @@ Each runs only if the configuration asks for it. A failure of one of them stops 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import zmq
 
 from .config import Config
 from .messages import Message, try_send
 from .output_config import DatabaseConfig
-from .services import Services
+from .services import Service, Services
 from .sockets import LIVE_QUEUE, push
-from .status import SinkStatus
+from .status import RecordingsStatus, SinkStatus
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,21 @@ class Outputs:
                 system_id=system_id,
                 labels=labels,
             )
-            self._add("web", serve_web, web_job)
+            web = self._add("web", serve_web, web_job)
             self.web = str(wait_ready("web").data["url"])
+            # A web process that takes its place must be found at the same port.
+            bound = config.web.at_port(urlsplit(self.web).port or 0)
+            web.job = replace(web_job, config=bound)
 
     def sinks(self) -> dict[str, SinkStatus]:
         """Return how each sink is, as last reported."""
         data = self._services["sinks"].watched.data if "sinks" in self._names else {}
         return {name: SinkStatus(**status) for name, status in data.get("sinks", {}).items()}
+
+    def recordings(self) -> RecordingsStatus | None:
+        """Return how the recorder is, as last reported."""
+        data = self._services["recorder"].watched.data if "recorder" in self._names else {}
+        return RecordingsStatus(**data["recordings"]) if "recordings" in data else None
 
     def tell_measures(self, measures: dict[str, Any]) -> None:
         """Tell the web process what every worker has counted."""
@@ -137,6 +146,6 @@ class Outputs:
         data = {"id": request.data.get("id"), "error": error, "code": code}
         try_send(self._to_web, Message("answer", data=data))
 
-    def _add(self, name: str, target: Callable[..., None], job: Any) -> None:
-        self._services.add(name, target, job)
+    def _add(self, name: str, target: Callable[..., None], job: Any) -> Service:
         self._names.append(name)
+        return self._services.add(name, target, job)

@@ -78,7 +78,7 @@ export class StatusPanel {
   /** Return what is wrong, the worst first: {level, text}. */
   problems() {
     if (!this.run) return [];
-    const { workers, journal, sinks, publisher } = this.run;
+    const { workers, journal, sinks, publisher, recordings } = this.run;
     const bad = [], warn = [];
     for (const { name, state, reason } of workers) {
       if (state === "waiting") bad.push(`${name} is down${reason ? `: ${reason}` : ""}`);
@@ -97,6 +97,7 @@ export class StatusPanel {
     for (const [name, { state, error }] of Object.entries(sinks)) {
       if (state !== "ok") warn.push(`${name} takes no events${error ? `: ${error}` : ""}`);
     }
+    if (recordings?.error) warn.push(`No recordings: ${recordings.error}`);
     if (journal?.lost) warn.push(`${plural(journal.lost, "event")} not kept`);
     if (publisher === null) warn.push("Nothing is published");
     return [...bad.map((text) => ({ level: "bad", text })), ...warn.map((text) => ({ level: "warn", text }))];
@@ -114,13 +115,14 @@ export class StatusPanel {
     const wrong = make("ul", { class: "problems", hidden: !items.length }, ...items);
     if (!run) return [make("p", {}, this.connection.why || "Connecting")];
     const drawn = percentiles(this.ages);
-    const { journal, publisher, model } = run;
+    const { journal, publisher, model, recordings } = run;
     return [
       wrong,
       table("Sources", ["Source", "State", "Latency", "Dropped", ""], [...this.sources.values()].map((one) => this.sourceRow(one))),
       table("Processes", ["Process", "State", "Memory", "Restarts"], run.workers.map(workerRow)),
       table("Where events go", ["To", "State", "Delivered", "Behind"], [
         ...Object.entries(run.sinks).map(([name, sink]) => sinkRow(name, sink)),
+        ...(recordings ? [cells([["recordings"], [lamp(recordings.error ? "warn" : "good", recordings.error ?? "ok"), bytes(recordings.bytes)], [count(recordings.snapshots + recordings.clips), "number"], ["", "number"]])] : []),
         ...(journal ? [cells([["journal"], [lamp(journal.error ? "bad" : "good", journal.error ?? "ok"), journal.folder], ["", "number"], [journal.unsaved ? count(journal.unsaved) : "–", "number"]])] : []),
       ]),
       facts([

@@ -12,7 +12,6 @@ XPUB sends what a new subscriber may have missed to all who subscribe to the top
 out what it had.
 """
 
-import ipaddress
 import json
 import os
 import sys
@@ -20,90 +19,34 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
 import zmq
 
+from .addresses import DEFAULT_ENDPOINT, EndpointError, check_endpoint
 from .broadcast import Broadcast, Parts
 from .event_ring import EventRing, SentEvent
 from .events import SCHEMA, Event, LiveStep
 from .gate import Gate
 from .keys import ServerKeys
-from .output_config import is_loopback
 from .replay import Replay
 from .sockets import endpoint as meeting_point
-from .wire import HEARTBEAT_INTERVAL, HEARTBEAT_ROOT, HEAT_ROOT, Heartbeat, Heat
+from .status import STATUS_SCHEMA
+from .topics import (
+    HEARTBEAT_ROOT,
+    HEAT_ROOT,
+    STATUS_ROOT,
+    STEP_ROOT,
+    TOPIC_ROOT,
+    source_topic,
+    topic,
+)
+from .wire import HEARTBEAT_INTERVAL, Heartbeat, Heat
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:7773"
-TOPIC_ROOT = "playspot/v1/"
-STEP_ROOT = "playspot/steps/v1/"
-STATUS_ROOT = "playspot/status/v1/"
-STATUS_SCHEMA: Final = "playspot/status/1"
 REPLAY_TIME = 10.0  # seconds after a start in which subscribers of the process before come back
 MAX_RECENT = 1_000  # events that they get without asking; far less than their queue holds
 
 Replayed = Literal["", "open", "recent"]
-
-
-class EndpointError(ValueError):
-    """An endpoint that may not or cannot be used; the message is one line for the user."""
-
-
-def check_endpoint(endpoint: str, *, is_open: bool = False) -> str:
-    """Return `endpoint` if it is `ipc://@name` or TCP on loopback, else raise `EndpointError`.
-
-    An endpoint that is a file is refused: binding would replace the file, whatever it is. With
-    `is_open` it may be on any interface: subscribers need keys, or everybody may read.
-
-    Examples
-    --------
-    >>> check_endpoint("tcp://127.0.0.1:7773")
-    'tcp://127.0.0.1:7773'
-    """
-    if endpoint.startswith("ipc://@") and len(endpoint) > len("ipc://@"):
-        return endpoint
-    try:
-        parts = urlsplit(endpoint)
-        host, port = parts.hostname or "", parts.port
-        is_local = is_loopback(host)
-        if not is_local:
-            ipaddress.ip_address(host)
-    except ValueError:
-        host, port, is_local = "", None, False
-    if not endpoint.startswith("tcp://") or port is None:
-        raise EndpointError(
-            f"endpoint {endpoint!r} is not tcp://HOST:PORT or ipc://@NAME, "
-            f"such as {DEFAULT_ENDPOINT}"
-        )
-    if not (is_local or is_open):
-        raise EndpointError(
-            f"endpoint {endpoint!r} is not on loopback: events would be open to the network; "
-            f"use {DEFAULT_ENDPOINT}, give `keys` (playspot keygen), or say insecure: true"
-        )
-    return endpoint
-
-
-def topic(source: str, label: str) -> str:
-    """Return the topic of a label of a source; slashes in names become underscores.
-
-    Examples
-    --------
-    >>> topic("stage", "violin")
-    'playspot/v1/stage/violin/'
-    """
-    return f"{TOPIC_ROOT}{source.replace('/', '_')}/{label.replace('/', '_')}/"
-
-
-def source_topic(root: str, source: str) -> str:
-    """Return the topic of the steps (`STEP_ROOT`) or the status (`STATUS_ROOT`) of a source.
-
-    Examples
-    --------
-    >>> source_topic(STEP_ROOT, "stage"), source_topic(STATUS_ROOT, "")
-    ('playspot/steps/v1/stage/', 'playspot/status/v1/')
-    """
-    return f"{root}{source.replace('/', '_')}/" if source else root
 
 
 class Publisher:

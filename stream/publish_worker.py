@@ -42,13 +42,13 @@ from .heat_record import heat_of
 from .journal import claim_journal
 from .marks import Marks
 from .messages import Message, MessageError, receive
-from .publish import STEP_ROOT, Publisher
+from .publish import Publisher
 from .session import Session
 from .sockets import LIVE_QUEUE, pull
 from .status import JournalStatus, PublisherStatus, RunStatus, SourceStatus
 from .timeline import step_time
+from .topics import HEAT_ROOT, STEP_ROOT
 from .tracks import Change, EndReason, Tracker
-from .wire import HEAT_ROOT
 from .worker import Worker
 from .zones import zones_of
 

@@ -23,12 +23,12 @@ from .events import Event
 from .film import Film
 from .output_config import RecordingsConfig
 from .previews import Preview, PreviewInlet
-from .publish import STATUS_ROOT, TOPIC_ROOT
 from .recording import Bit, Recording
 from .recording_files import ID, RecordingFiles, find
 from .snapshot import draw_snapshot
 from .sockets import endpoint
 from .status import RunStatus, parse_status
+from .topics import STATUS_ROOT, TOPIC_ROOT
 from .worker import Worker
 
 TURN_MS = 50

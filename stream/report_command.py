@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .archive import DATABASE_ENDINGS, Archive, ArchiveError, OnFile, read_archive
+from .archive import Archive
 from .archive_media import MediaFolders, media_length
+from .archive_reader import DATABASE_ENDINGS, ArchiveError, OnFile, read_archive
 from .demux import shown_path
 from .jsonl import check_writable, output_error
 from .report_page import Written, page

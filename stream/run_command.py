@@ -115,8 +115,7 @@ def with_web(config: Config, port: int | None) -> Config:
     """
     web = config.web or WebConfig()
     if port is not None:
-        host = web.listen.rpartition(":")[0] or "127.0.0.1"
-        web = web.model_copy(update={"listen": f"{host}:{port}"})
+        web = web.at_port(port)
     return config.model_copy(update={"web": web})
 
 

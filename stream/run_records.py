@@ -10,8 +10,8 @@ import zmq
 from pydantic import ValidationError
 
 from .events import Event, LiveStep
-from .publish import STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
 from .status import Status, parse_status
+from .topics import STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
 
 Record: TypeAlias = Event | LiveStep | Status
 

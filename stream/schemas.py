@@ -1,6 +1,6 @@
 """The schemas of what goes in and out, by the names that `playspot schema` knows them by."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -11,6 +11,10 @@ from .status import RunStatus, SourceStatus
 from .stored_event import StoredEvent
 from .wire import Heartbeat, Heat, ReplayAnswer, ReplayRequest
 
+Name = Literal[
+    *("event", "step", "live-step", "status", "heartbeat", "heat", "replay"),
+    *("stored-event", "config", "asyncapi"),
+]
 RECORDS: dict[str, Any] = {
     "event": Event,
     "step": Step,

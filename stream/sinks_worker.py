@@ -22,12 +22,12 @@ from zmq.utils.monitor import recv_monitor_message
 
 from .journal_reader import Position, beginning
 from .output_config import DatabaseConfig, JsonLinesConfig, MqttConfig, WebhookConfig
-from .publish import STATUS_ROOT
 from .sink import Sink, SinkError
 from .sink_cursor import ExactSink, WithCursor
 from .sink_runner import SinkRunner
 from .sockets import endpoint
 from .status import parse_status
+from .topics import STATUS_ROOT
 from .worker import Worker
 
 LOOP_MS = 100  # how long a turn waits for statuses

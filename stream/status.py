@@ -4,13 +4,14 @@
 about once a second. Receivers ignore fields they do not know.
 """
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from .events import ModelInfo
 from .measure import Histogram
-from .publish import STATUS_SCHEMA
+
+STATUS_SCHEMA: Final = "playspot/status/1"
 
 SourceState = Literal["off", "connecting", "live", "retrying", "failed", "over"]
 StageName = Literal["reader", "flow", "mel", "detector", "publisher"]
@@ -139,6 +140,18 @@ class SinkStatus(_Status):
     """Events it never got: it was down for longer than the journal reaches back, or gave up."""
 
 
+class RecordingsStatus(_Status):
+    """Pictures and clips of events."""
+
+    snapshots: int = 0
+    """Made since the recorder began, as are clips."""
+    clips: int = 0
+    bytes: int = 0
+    """Of all that are kept."""
+    error: str | None = None
+    """Why none are made at the moment."""
+
+
 class PublisherStatus(_Status):
     """How subscribers keep up."""
 
@@ -173,6 +186,7 @@ class RunStatus(_Status):
     journal: JournalStatus | None = None
     publisher: PublisherStatus | None = None
     sinks: dict[str, SinkStatus] = Field(default_factory=dict)
+    recordings: RecordingsStatus | None = None
     web: str | None = None
     """URL of the live page."""
     labels: tuple[str, ...] = ()

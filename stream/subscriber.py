@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import zmq
 
-from .events import Event, LiveStep
+from .addresses import DEFAULT_ENDPOINT
+from .events import STEP_SCHEMA, Event, LiveStep
 from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
 from .listener import (
@@ -21,11 +22,9 @@ from .listener import (
     StateListener,
     log_gap,
 )
-from .publish import DEFAULT_ENDPOINT, STATUS_ROOT, STATUS_SCHEMA, STEP_ROOT
-from .status import Status, parse_status
+from .status import STATUS_SCHEMA, Status, parse_status
 from .subscription import Since
-
-STEP_SCHEMA = "playspot/step/1"
+from .topics import STATUS_ROOT, STEP_ROOT
 
 R = TypeVar("R")
 

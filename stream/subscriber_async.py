@@ -9,11 +9,11 @@ from typing import TypeVar
 import zmq
 import zmq.asyncio
 
+from .addresses import DEFAULT_ENDPOINT
 from .events import Event, LiveStep
 from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
 from .listener import EventListener, Listener, OnGap, log_gap
-from .publish import DEFAULT_ENDPOINT
 from .status import Status
 from .subscriber import status_listener, step_listener, wait_ms
 from .subscription import Since

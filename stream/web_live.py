@@ -19,12 +19,12 @@ from pydantic import ValidationError
 
 from .events import Event
 from .metrics import Rates
-from .publish import STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
 from .status import RunStatus, SourceStatus, parse_status
+from .topics import HEARTBEAT_ROOT, HEAT_ROOT, STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
 from .web_client import Client, Resume, StoppedError
 from .web_messages import Told, Watch
 from .web_replay import Replayed, ReplayError
-from .wire import HEARTBEAT_ROOT, HEAT_ROOT, Heartbeat
+from .wire import Heartbeat
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .addresses import is_loopback, split_address
 from .locator import redacted
-from .output_config import WebConfig, is_loopback, split_address
+from .output_config import WebConfig
 
 COOKIE: Final = "playspot_session"
 SESSION_TIME = 30 * 86400  # s

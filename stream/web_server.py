@@ -16,7 +16,8 @@ import websockets  # noqa: F401 - uvicorn would miss it only when it begins to s
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .output_config import WebConfig, split_address
+from .addresses import split_address
+from .output_config import WebConfig
 
 HEADER_BYTES = 16 * 1024  # of a request line and its headers
 HEADER_TIME = 10.0  # seconds for them to arrive

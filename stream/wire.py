@@ -8,8 +8,6 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HEARTBEAT_ROOT: Final = "playspot/heartbeat/v1/"
-HEAT_ROOT: Final = "playspot/heat/v1/"
 HEARTBEAT_SCHEMA: Final = "playspot/heartbeat/1"
 HEAT_SCHEMA: Final = "playspot/heat/1"
 REPLAY_SCHEMA: Final = "playspot/replay/1"

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from playspot.stream.__main__ import app
-from playspot.stream.archive import ArchiveError, read_archive
+from playspot.stream.archive_reader import ArchiveError, read_archive
 from playspot.stream.events import Event
 from playspot.stream.journal_reader import Position
 from playspot.stream.output_config import DatabaseConfig

@@ -24,7 +24,8 @@ import pytest
 import zmq
 
 from playspot.stream.events import Event
-from playspot.stream.publish import TOPIC_ROOT, Publisher
+from playspot.stream.publish import Publisher
+from playspot.stream.topics import TOPIC_ROOT
 from playspot.training.bandstand import render_clip
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -178,53 +178,6 @@ def test_heat_is_drawn_and_asked_for_only_when_wanted(look: Any, server: Any) ->
     wait(lambda: not is_near(page, 0.42, 0.5, (96, 96, 96)), page, "no heat")
 
 
-DRAWN = "() => document.querySelector('[data-source=\"stage\"] canvas')?.width > 300"
-ROW = """() => {
-  const canvas = document.querySelector('[data-source="stage"] canvas');
-  const y = Math.round(160 / 180 * canvas.height);
-  const row = canvas.getContext("2d").getImageData(0, y, canvas.width, 1).data;
-  return [...Array(canvas.width).keys()].findIndex((x) => row[4 * x] > 220) / canvas.width;
-}"""
-
-
-def is_near(page: Any, x: float, y: float, colour: tuple[int, ...], most: int = 40) -> bool:
-    pixel: list[int] = page.evaluate(PIXEL, [x, y])
-    return max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < most
-
-
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_pictures_of_a_source_are_shown_and_change(look: Any, server: Any, size: Any) -> None:
-    page = look(server.url, size)
-    page.wait_for_function(IS_DRAWN)
-    first = wait(lambda: page.evaluate(ROW), page, "no square")
-    wait(lambda: page.evaluate(ROW) not in (first, -1), page, "the same picture")
-    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-
-
-def test_a_box_is_drawn_where_the_detection_says(look: Any, server: Any) -> None:
-    page = look(server.url)
-    page.wait_for_function(IS_DRAWN)
-    violin, grey = colour_of("violin"), (96, 96, 96)
-    wait(lambda: is_near(page, 0.25, 0.6, violin), page, "no left edge")
-    assert is_near(page, 0.5, 0.6, violin)  # right
-    assert is_near(page, 0.375, 0.5, violin)  # the point
-    assert is_near(page, 0.3, 0.6, grey)
-    assert is_near(page, 0.2, 0.6, grey)
-    page.keyboard.press("b")
-    wait(lambda: is_near(page, 0.25, 0.6, grey), page, "the box stays")
-    assert page.get_by_role("button", name="Boxes").get_attribute("aria-pressed") == "false"
-
-
-def test_heat_is_drawn_and_asked_for_only_when_wanted(look: Any, server: Any) -> None:
-    page = look(server.url)
-    page.wait_for_function(IS_DRAWN)
-    wait(lambda: server.watches[-1].get("pictures"), page, "no watch")
-    assert server.watches[-1]["heat"] == []
-    page.keyboard.press("h")
-    wait(lambda: not is_near(page, 0.42, 0.5, (96, 96, 96)), page, "no heat")
-    assert "stage" in server.watches[-1]["heat"]
-
-
 DRAWN = """() => {
   window.drawn = [];
   document.addEventListener("drawn", ({ detail }) => {

@@ -10,13 +10,15 @@ import pytest
 import zmq
 
 from playspot.engines.settings import Decoding
+from playspot.stream.addresses import EndpointError, check_endpoint
 from playspot.stream.detections import Region
 from playspot.stream.event_log import EventLog
 from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Detection, Event, ModelInfo
-from playspot.stream.publish import EndpointError, Publisher, check_endpoint, topic
+from playspot.stream.publish import Publisher
 from playspot.stream.sockets import endpoint, new_run, pull, push
 from playspot.stream.subscriber import listen
+from playspot.stream.topics import topic
 from playspot.stream.tracks import Tracker
 
 pytestmark = pytest.mark.live

@@ -132,13 +132,12 @@ def test_others_lose_nothing_while_one_subscriber_stalls(
     while publisher.counts()["overflows"] < 1 or n % 100:
         publisher.publish(event(n))
         n += 1
-        got += seqs(received(quick))
+        got += seqs([one(quick)])  # it is never behind, however busy the machine is
         assert time.monotonic() < deadline
     for more in range(n, n + 200):
         publisher.publish(event(more))
-    n += 200
-    while len(got) < n:
         got += seqs([one(quick)])
+    n += 200
     assert got == [*range(n)]
     assert publisher.counts()["overflows"] == 1  # a full queue is passed by until it drains
     late = seqs(received(stalled, 0.2))

@@ -20,13 +20,13 @@ from playspot.stream.messages import Message, send
 from playspot.stream.output_config import RecordingsConfig
 from playspot.stream.pictures import encode_jpeg
 from playspot.stream.previews import Heard, Preview
-from playspot.stream.publish import STATUS_ROOT, TOPIC_ROOT
 from playspot.stream.recorder import Recorder, RecorderJob
 from playspot.stream.recording_files import UNFINISHED, find
 from playspot.stream.snapshot import draw_snapshot
 from playspot.stream.sockets import endpoint, new_run
 from playspot.stream.status import RunStatus
 from playspot.stream.timeline import SAMPLE_RATE, STEP, TICK_SAMPLES, step_time, tick_time
+from playspot.stream.topics import STATUS_ROOT, TOPIC_ROOT
 from playspot.stream.worker import Worker
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")

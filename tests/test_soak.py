@@ -16,9 +16,11 @@ import pytest
 
 from playspot.stream.events import Event, LiveStep, ModelInfo
 from playspot.training.faults import KINDS, Faults, is_gone
-from playspot.training.ledger import REMEMBERED, EventLedger, StepLedger
+from playspot.training.ledger import REMEMBERED, Copies, EventLedger, Rows, StepLedger
 from playspot.training.slopes import WARM_UP, Curve, Trend
 from playspot.training.soak_checks import Check, FaultRecord, Records, checks
+from playspot.training.soak_outputs import OutputRecords, Outputs
+from playspot.training.soak_places import Hook
 from playspot.training.soak_run import RunUnderTest
 from playspot.training.soak_watch import JournalFollower
 
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.live
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
 MINUTES = 20
+SEED = "16"  # of the short soak: sinks, web and publisher are killed first
 
 
 def event(seq: int, kind: Any, id_: str, *, source: str = "a", step: int | None = None) -> Event:
@@ -114,7 +117,29 @@ def good() -> Records:
     records.drained, records.on_their_way = {"a": 0}, {"b": 3}
     records.memory, records.files = {"flow": trend(0.0)}, {"flow": trend(0.0, noise=0.0)}
     records.stop_seconds, records.exit_code = 0.5, 130
+    records.outputs = all_places()
     return records
+
+
+def copied(*events: Event) -> Copies:
+    copies = Copies()
+    for one in events:
+        copies.add(one.model_dump_json(by_alias=True))
+    return copies
+
+
+def rows(*events: Event) -> Rows:
+    found = Rows()
+    for one in events:
+        found.add(one)
+    return found
+
+
+def all_places() -> OutputRecords:
+    places = {name: copied(*whole()) for name in ("jsonl", "mqtt", "ws")}
+    return OutputRecords(
+        *(copied(*whole()), rows(*whole()), places, {"a": 3}), n_pictures=9, n_recordings=2
+    )
 
 
 def failed(records: Records) -> list[str]:
@@ -128,6 +153,22 @@ def test_good_records_pass_every_check() -> None:
 def spoil_events(ledger: EventLedger) -> Callable[[Records], None]:
     def spoil(records: Records) -> None:
         records.journalled = {"a": ledger}
+
+    return spoil
+
+
+def spoil_place(place: str, *events: Event) -> Callable[[Records], None]:
+    def spoil(records: Records) -> None:
+        assert records.outputs is not None
+        records.outputs.copies[place] = copied(*events)
+
+    return spoil
+
+
+def spoil_outputs(**changes: Any) -> Callable[[Records], None]:
+    def spoil(records: Records) -> None:
+        assert records.outputs is not None
+        records.outputs = replace(records.outputs, **changes)
 
     return spoil
 
@@ -182,6 +223,40 @@ SPOILT: dict[str, tuple[str, Callable[[Records], object]]] = {
     "left open": ("events left open at the end", spoil_events(told(event(0, "new", "x")))),
     "nothing seen": ("ids used twice", lambda r: r.journalled.clear()),
     "torn line": ("lines of the journal that are torn", lambda r: setattr(r, "n_torn", 1)),
+    **{
+        f"{place} lacks one": (
+            f"{place}: events that are not those of the journal",
+            spoil_place(place, *whole()[:2]),
+        )
+        for place in ("jsonl", "mqtt", "ws")
+    },
+    **{
+        f"{place} out of order": (
+            f"{place}: events out of order or broken",
+            spoil_place(place, *whole()[::-1]),
+        )
+        for place in ("jsonl", "mqtt", "ws")
+    },
+    "place with another content": (
+        "mqtt: events that are not those of the journal",
+        spoil_place("mqtt", *whole()[:2], event(2, "end", "y")),
+    ),
+    "place with one too many": (
+        "mqtt: events that are not those of the journal",
+        spoil_place("mqtt", *whole(), event(3, "new", "y")),
+    ),
+    "file with a double": ("jsonl: events twice", spoil_place("jsonl", *whole(), *whole())),
+    "nothing came": ("mqtt: events that are not those of the journal", spoil_place("mqtt")),
+    "wrong row": (
+        "database: rows that are not what the journal says",
+        spoil_outputs(database=["x"]),
+    ),
+    "wrong history": ("history over HTTP: the same", spoil_outputs(history=["x"])),
+    "no picture": ("live pictures that are broken", spoil_outputs(n_pictures=0)),
+    "broken clip": (
+        "snapshots and clips that are broken",
+        spoil_outputs(broken_recordings=["x.mp4"]),
+    ),
     "step back": (
         "steps whose time goes backwards",
         lambda r: r.steps["a"].add(step(3), 9.0),
@@ -255,6 +330,48 @@ def test_a_ledger_does_not_grow() -> None:
     assert len(ledger._ended) <= REMEMBERED
 
 
+def test_repetitions_of_a_broker_are_no_error() -> None:
+    records = good()
+    spoil_place("mqtt", *whole()[:2], *whole())(records)
+    assert failed(records) == []
+
+
+def test_a_live_page_need_not_have_the_last_words_of_a_run() -> None:
+    records = good()
+    spoil_place("ws", *whole()[:2])(records)
+    spoil_outputs(until={"a": 2})(records)
+    assert failed(records) == []
+    spoil_outputs(until={"a": 3})(records)
+    assert failed(records) == ["ws: events that are not those of the journal"]
+
+
+def test_what_differs_is_named() -> None:
+    journal, place = copied(*whole(), event(0, "new", "y", source="b")), copied(whole()[0])
+    place.add(event(1, "update", "z").model_dump_json(by_alias=True))
+    assert journal.differences(place) == [("a", 1), ("a", 2), ("b", 0)]
+    assert place.add("no event") is None
+    assert (place.n, place.n_conflicting, place.n_foreign, place.n_late) == (2, 0, 1, 0)
+
+
+def test_rows_are_compared_as_far_as_a_database_could_know() -> None:
+    known = rows(*whole())
+    right = {"x": ("a", "drum", 0, 2, 1.0, 2.0, "ended", 0.9)}
+    assert known.differences(right) == []
+    for column, wrong in enumerate(("b", "cello", 1, 1, 0.0, None, "open", 0.8)):
+        values = list(right["x"])
+        values[column] = wrong
+        assert known.differences({"x": tuple(values)}) == ["x"]  # type: ignore[dict-item]
+    assert known.differences({}) == ["x"]
+    assert known.differences({}, since=1.0) == []
+    assert known.differences(right | {"y": right["x"]}) == ["y"]
+
+
+def test_a_webhook_without_the_right_signature_does_not_count() -> None:
+    taken: list[str] = []
+    Hook(taken.append).receive(b"{}", {"webhook-signature": "v1,nothing"})
+    assert taken == [""]
+
+
 def test_steps_are_counted_with_their_gaps() -> None:
     ledger = StepLedger()
     complete = [ledger.add(step(k, stale=k == 4), 0.5 * k) for k in (0, 1, 4)]
@@ -301,10 +418,12 @@ def test_a_journal_is_read_as_it_grows(tmp_path: Path) -> None:
     assert follower.n_torn == 1
 
 
-def faults(tmp_path: Path, kinds: tuple[str, ...], seed: int = 1) -> Faults:
+def faults(
+    tmp_path: Path, kinds: tuple[str, ...], seed: int = 1, outputs: Outputs | None = None
+) -> Faults:
     run = RunUnderTest(tmp_path, {"band0": {"url": "bandstand://"}})
-    names = ("flow", "mel", "detector", "publisher", "reader band0")
-    return Faults(kinds, run, {}, lambda: dict.fromkeys(names, 1), seed)
+    names = ("flow", "mel", "detector", "publisher", "sinks", "recorder", "web", "reader band0")
+    return Faults(kinds, run, {}, lambda: dict.fromkeys(names, 1), seed, outputs)
 
 
 def test_faults_come_in_rounds_and_are_the_same_for_a_seed(tmp_path: Path) -> None:
@@ -318,9 +437,19 @@ def test_faults_come_in_rounds_and_are_the_same_for_a_seed(tmp_path: Path) -> No
 
 
 def test_a_fault_that_cannot_be_is_left_out_with_the_reason(tmp_path: Path) -> None:
-    made = faults(tmp_path, ("stall", "shm"))
+    made = faults(tmp_path, ("stall", "shm", "unlink"))
     assert list(made) == []
-    assert set(made.left_out) == {"stall", "shm"}
+    assert set(made.left_out) == {"stall", "shm", "unlink"}
+
+
+def test_processes_of_outputs_fail_as_well_and_concern_no_source(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path, ("band0",), 60.0, may_mount=False, left_out={"mqtt": "not here"})
+    made = iter(faults(tmp_path, ("kill", "full", "broker"), outputs=outputs))
+    found = {one.target: one.concerned for one, _ in zip(made, range(8), strict=False)}
+    assert found["sinks"] == {"jsonl", "database", "webhook"}
+    assert found["recorder"] == {"recorder"}
+    assert found["web"] == {"web", "sse"}
+    assert found["publisher"] == {"band0"}
 
 
 def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
@@ -353,17 +482,30 @@ def test_the_faults_are_listed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a soak needs /proc")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(120)
 def test_a_short_soak_passes(tmp_path: Path) -> None:
-    options = ("--sources", "2", "--rtsp", "1", "--minutes", "0.6", "--pause", "1")
-    few = ("--faults", "kill,cut,freeze", "--out", str(tmp_path), "--json")
-    done = playspot("benchmark", "soak", *options, *few, timeout=170)
+    pytest.importorskip("fastapi")
+    options = (
+        "--sources",
+        "2",
+        "--rtsp",
+        "1",
+        "--minutes",
+        "0.2",
+        "--pause",
+        "0.2",
+        "--seed",
+        SEED,
+    )
+    few = ("--faults", "kill,cut", "--out", str(tmp_path), "--json")
+    done = playspot("benchmark", "soak", *options, *few, timeout=110)
     document = json.loads(done.stdout)
     found = [Check(**check) for check in document["checks"]]
     # In so short a time not every kind has its turn.
     bad = [c for c in found if not c.is_ok and c.name != "every kind of fault happened"]
     assert bad == [], done.stderr
     assert len(document["faults"]) >= 2
+    assert {"jsonl", "listen", "webhook", "sse", "ws"} <= document["outputs"]["places"].keys()
     assert (tmp_path / "soak.png").stat().st_size > 10_000
     lines = next(tmp_path.glob("*/faults.jsonl")).read_text("utf-8").splitlines()
     assert all(json.loads(line)["at"] > 0 for line in lines)

@@ -14,13 +14,14 @@ import pytest
 import zmq
 
 from playspot.stream import broadcast, inlet, publish, subscription
+from playspot.stream.addresses import EndpointError
 from playspot.stream.event_lines import EventLines
 from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Event, LiveStep, ModelInfo
 from playspot.stream.inlet import SchemaMismatch
 from playspot.stream.keys import make_client_keys, make_server_keys
 from playspot.stream.listener import EventListener, replay_address
-from playspot.stream.publish import EndpointError, Publisher
+from playspot.stream.publish import Publisher
 from playspot.stream.subscriber import listen
 from playspot.stream.subscriber_async import listen_async, statuses_async, steps_async
 

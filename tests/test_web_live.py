@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from playspot.stream.events import Event, ModelInfo
-from playspot.stream.publish import topic
+from playspot.stream.topics import topic
 from playspot.stream.web_client import Client, SlowClientError, StoppedError
 from playspot.stream.web_live import Live
 from playspot.stream.web_messages import Told, Watch

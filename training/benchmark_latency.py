@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ..stream.events import LiveStep
 from ..stream.measure import Histogram, Measures
-from ..stream.publish import STEP_ROOT
+from ..stream.topics import STEP_ROOT
 
 if TYPE_CHECKING:
     from ..engines.catalogue import ModelSet

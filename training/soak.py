@@ -25,6 +25,7 @@ NOTICE_PATIENCE = 10.0  # s, for a process that must be gone
 RECOVERY_PATIENCE = 60.0  # s
 SETTLE = 2.0  # s after a recovery; what a fault does to others may show later
 BREATH = (2.0, 6.0)  # s between two faults
+NEXT_PATIENCE = 30.0  # s, for the next run to deliver what the last one had no time for
 DRAIN_PATIENCE = 10.0  # s, for the accounts after the sources are turned off
 QUIET_PART = 0.25  # of the time, at the end: nothing is broken, memory may settle
 SOURCE_TIMEOUT = 3.0  # s; of the sources: a stall is longer
@@ -269,13 +270,14 @@ class _Course:
         records.exit_code = run.exit_code
         witness.finish()
         if outputs is not None and records.outputs is not None:
-            self._finish_outputs(outputs, records.outputs)
             records.leftovers += outputs.unfinished()
         records.leftovers += run.leftovers()
         log = run.log.read_bytes()
         records.n_tracebacks = log.count(b"Traceback (most recent call last)")
         for name in ("events", "journalled", "steps", "quiet", "memory", "files", "n_torn"):
             setattr(records, name, getattr(witness, name))
+        if outputs is not None and records.outputs is not None:
+            self._finish_outputs(outputs, records.outputs)
 
     def _watch_outputs(self, outputs: Outputs, sources: list[str]) -> None:
         """Wait until everybody has got all events of sources that are off."""
@@ -283,12 +285,27 @@ class _Course:
         self._wait_for(lambda: outputs.has_all(self.witness.copies, sources), SETTLE_TIME)
 
     def _finish_outputs(self, outputs: Outputs, records: OutputRecords) -> None:
+        records.n_next_run = self._run_again(outputs)
         outputs.finish()
         records.database = self.witness.rows.differences(outputs.rows(), outputs.refilled_since)
         records.n_pictures = outputs.page.n_pictures
         records.n_broken_pictures = outputs.page.n_broken
         records.n_recordings, records.broken_recordings = outputs.pictures()
         records.n_replayed = self.witness.n_replayed
+
+    def _run_again(self, outputs: Outputs) -> int:
+        """Let the next run deliver what this one had no time for; return how many events."""
+        journal, run = self.witness.copies, self.run
+        places = [outputs.copies[name] for name in ("mqtt", "webhook") if name in outputs.copies]
+        n = sum(len(journal.differences(copies)) for copies in places)
+        if n:
+            run.configure({name: {**run.sources[name], "enabled": False} for name in run.sources})
+            run.start()
+            deadline = time.monotonic() + NEXT_PATIENCE
+            while any(map(journal.differences, places)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            run.stop()
+        return n
 
     def _unaccounted(self, sources: list[str]) -> dict[str, int]:
         return {name: self.witness.accounts.open.get(name, -1) for name in sources}

@@ -219,7 +219,9 @@ class Deaf(_Client):
                 b"GET /api/stream?kinds=event,step,status HTTP/1.1\r\n"
                 + f"Host: {HOST}:{self.port}\r\n\r\n".encode()
             )
-            websocket = stack.enter_context(_web_socket(self.port, close_timeout=0.1))
+            websocket = stack.enter_context(
+                _web_socket(self.port, close_timeout=0.1, ping_interval=None)
+            )
             watch = {"events": True, "steps": True, "status": True, "heat": [*self._pictured]}
             websocket.send(json.dumps({"type": "watch", **watch, "pictures": self._pictured}))
             self.n_connections += 1

@@ -277,6 +277,8 @@ class OutputRecords:
     broken_recordings : list of str
     n_replayed : int
         Events that subscribers had missed and got again.
+    n_next_run : int
+        Events that the broker and the webhook got from the next run only.
     """
 
     journal: Copies
@@ -290,6 +292,7 @@ class OutputRecords:
     n_recordings: int = 0
     broken_recordings: list[str] = field(default_factory=list)
     n_replayed: int = 0
+    n_next_run: int = 0
 
 
 def _modified(path: Path) -> float:

@@ -147,6 +147,7 @@ def _outputs(records: OutputRecords) -> dict[str, Any]:
         "journal": records.journal.n,
         "rows": len(records.rows.rows),
         "replayed": records.n_replayed,
+        "next_run": records.n_next_run,
         "live_pictures": records.n_pictures,
         "recordings": records.n_recordings,
     }

@@ -108,10 +108,15 @@ class RunUnderTest:
             mount(self.journal, JOURNAL_SIZE)
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self.configure(self.sources)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the program; it must have ended if it was started before."""
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
             signal.signal(signal.SIGINT, signal.default_int_handler)  # the run would inherit that
         try:
-            with self.log.open("wb") as log:
+            with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     self._command(),
                     stdin=subprocess.DEVNULL,
@@ -128,7 +133,6 @@ class RunUnderTest:
         except OSError as error:
             self.__exit__()
             raise SoakError(f"playspot run cannot be started: {error}") from None
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
