@@ -18,6 +18,7 @@ from .config_commands import validate
 from .configuration import ConfigError
 from .devices import devices
 from .key_commands import keygen
+from .one_line import one_line
 from .probe import probe
 from .report_command import report
 from .run_command import run
@@ -59,13 +60,13 @@ def main() -> None:
     except TyperException as error:
         if len(sys.argv) == 1 or error.__class__.__name__ == "NoArgsIsHelpError":
             sys.exit(2)  # the help has been printed
-        _fail(f"{commands.one_line(error.format_message())} (playspot --help)", error.exit_code)
+        _fail(f"{one_line(error.format_message())} (playspot --help)", error.exit_code)
     except ConfigError as error:
         for line in error.lines[:-1]:
-            print(f"playspot: {commands.one_line(line)}", file=sys.stderr)
-        _fail(commands.one_line(error.lines[-1]), 1)
+            print(f"playspot: {one_line(line)}", file=sys.stderr)
+        _fail(one_line(error.lines[-1]), 1)
     except commands.USER_ERRORS as error:
-        _fail(commands.one_line(str(error)), 1)
+        _fail(one_line(str(error)), 1)
     if code == INTERRUPTED:
         _fail("interrupted", INTERRUPTED)
     sys.exit(code)

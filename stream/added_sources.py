@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .config import SourceConfig
-from .config_errors import dotted, explain
+from .config_errors import source_error
 from .config_model import NAME_PATTERN
 
 FILE_NAME = "sources.json"
@@ -105,12 +105,8 @@ def checked_source(config: Mapping[str, Any]) -> SourceConfig:
     try:
         return SourceConfig.model_validate(dict(config))
     except ValidationError as error:
-        item = error.errors(include_url=False)[0]
-        loc = item["loc"]
-        value = str(item["input"]) if isinstance(item["input"], str | int | float) else None
-        text = explain(item, ("sources", "it", *loc), value)
-        message = f"{dotted(loc)}: {text}" if loc else text
-        raise SourceRefusedError("invalid", message) from None
+        first = error.errors(include_url=False)[0]
+        raise SourceRefusedError("invalid", source_error(first, first["loc"])) from None
 
 
 def _read(path: Path) -> dict[str, SourceConfig]:

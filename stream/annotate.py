@@ -17,9 +17,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from .decode import FrameReader
-from .demux import PacketReader, SourceError, open_container, shown_path
+from .demux import PacketReader, SourceError, open_container
 from .jsonl import output_error
 from .media import SourceInfo
+from .one_line import shown_path
 from .overlay import Overlay
 from .planes import Planes
 from .played import Played

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from .drawing import colour_of
 from .web_client import Client, SlowClientError, StoppedError
-from .web_errors import one_line
+from .web_errors import first_error
 from .web_messages import Told, Watch
 from .web_replay import ReplayError
 from .web_state import Web
@@ -65,7 +65,7 @@ async def _receive(websocket: WebSocket, web: Web, client: Client) -> None:
         try:
             watch = Watch.model_validate_json(message.get("text") or "")
         except ValidationError as error:
-            line = one_line(error.errors(include_url=False))
+            line = first_error(error.errors(include_url=False))
             await websocket.send_text(json.dumps({"type": "error", "message": line}))
             continue
         web.live.watch(client, watch)

@@ -1,29 +1,18 @@
 """How the run is, what it sees at this moment, what it is, and the schemas of its records."""
 
 import importlib.metadata
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from .config import Config
 from .config_model import NAME_PATTERN
-from .events import SCHEMA, Event, LiveStep
+from .events import SCHEMA, STEP_SCHEMA, Event, LiveStep
+from .schemas import SchemaName, schema_of
 from .status import STATUS_SCHEMA, RunStatus, SourceStatus
-from .stored_event import StoredEvent
 from .web_errors import errors, problem
 from .web_replay import ReplayError
 from .web_state import Web
-
-SchemaName = Literal["event", "step", "status", "config", "stored-event"]
-RECORDS: dict[SchemaName, Any] = {
-    "event": Event,
-    "step": LiveStep,
-    "status": RunStatus | SourceStatus,
-    "config": Config,
-    "stored-event": StoredEvent,
-}
 
 
 class _Answer(BaseModel):
@@ -69,7 +58,7 @@ def status_routes(web: Web) -> APIRouter:
         """Return the version of the program."""
         return Version(
             version=importlib.metadata.version("playspot"),
-            schemas={"event": SCHEMA, "step": "playspot/step/1", "status": STATUS_SCHEMA},
+            schemas={"event": SCHEMA, "step": STEP_SCHEMA, "status": STATUS_SCHEMA},
         )
 
     @routes.get("/status", summary="Status", responses=errors())
@@ -111,13 +100,6 @@ def status_routes(web: Web) -> APIRouter:
     @routes.get("/schemas/{name}.json", summary="JSON Schemas", responses=errors(400))
     def schema(name: Annotated[SchemaName, Path(examples=["event"])]) -> dict[str, Any]:
         """Return the JSON Schema of a record; `config` is that of the configuration."""
-        return _schema(name)
+        return schema_of(name)
 
     return routes
-
-
-@lru_cache
-def _schema(name: SchemaName) -> dict[str, Any]:
-    mode: Literal["validation", "serialization"]
-    mode = "validation" if name == "config" else "serialization"  # a file may leave things out
-    return TypeAdapter(RECORDS[name]).json_schema(mode=mode)

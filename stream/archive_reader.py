@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from .archive import Archive, PlayedPart, Section
 from .database import DatabaseError
-from .demux import one_line, shown_path
 from .event_store import MOST, EventStore
 from .events import Event
 from .journal import JOURNAL_SCHEMA
+from .one_line import reason_of, shown_path
 from .stored_event import StoredEvent, began_at
 from .timeline import STEP
 
@@ -50,7 +50,9 @@ def find_inputs(paths: Iterable[Path]) -> list[Path]:
             if not is_folder and not path.is_file():
                 raise ArchiveError(f"{shown_path(path)}: no such file or folder; check the path.")
         except OSError as error:
-            raise ArchiveError(f"{shown_path(path)}: cannot be read ({one_line(error)}).") from None
+            raise ArchiveError(
+                f"{shown_path(path)}: cannot be read ({reason_of(error)})."
+            ) from None
         candidates = (p for p in path.rglob("*") if _may_hold_events(p)) if is_folder else [path]
         for candidate in candidates:
             found.setdefault(candidate.resolve(), candidate)
@@ -161,7 +163,7 @@ def _read(path: Path, archive: Archive, live: dict[str, _Parts]) -> None:
         archive.notes.append(str(error))
         return
     except OSError as error:
-        archive.notes.append(f"{shown_path(path)}: cannot be read ({one_line(error)})")
+        archive.notes.append(f"{shown_path(path)}: cannot be read ({reason_of(error)})")
         return
     archive.n_inputs += 1
     if not path.name.endswith(FILE_ENDING):

@@ -233,14 +233,3 @@ def decoding_for(decoding: Decoding, mode: str | None, threshold: float | None) 
     if threshold is not None and not 0 <= threshold <= 1:
         raise typer.BadParameter(f"threshold {threshold} is not between 0 and 1")
     return decoding.with_thresholds(threshold, {}).model_copy(update=changes)
-
-
-def one_line(text: str) -> str:
-    r"""Return a message on one line, without control characters.
-
-    Examples
-    --------
-    >>> one_line("no such file:\n  a\x1b.mp4")
-    'no such file: a?.mp4'
-    """
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from .config import Config
 from .marked_yaml import Loc
 from .nearest import nearest
+from .one_line import printable
 
 MAX_SHOWN = 60  # characters of a value
 _CLOCK = re.compile(r"\d+(:\d\d)+")
@@ -55,6 +56,22 @@ def explain(error: Mapping[str, Any], loc: Loc, text: str | None) -> str:
     return _type(kind, text, value)
 
 
+def source_error(error: Mapping[str, Any], loc: Loc) -> str:
+    """Return what is wrong with the configuration of one source, in one line.
+
+    Parameters
+    ----------
+    error : mapping
+        An item of `ValidationError.errors()`.
+    loc : tuple
+        Of the value in a `SourceConfig`.
+    """
+    given = error.get("input")
+    text = str(given) if isinstance(given, str | int | float) else None
+    what = explain(error, ("sources", "it", *loc), text)
+    return f"{dotted(loc)}: {what}" if loc else what
+
+
 def shown(text: str | None) -> str:
     """Return a value for a message, in quotes; not if it may hold a password.
 
@@ -69,11 +86,6 @@ def shown(text: str | None) -> str:
         return "the URL"
     text = printable(text)
     return f"'{text}'" if len(text) <= MAX_SHOWN else f"'{text[:MAX_SHOWN]}...'"
-
-
-def printable(text: str) -> str:
-    """Return a text on one line, without control characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def dotted(loc: Loc) -> str:

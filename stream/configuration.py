@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from ..engines.catalogue import find_models
 from ..engines.engine import ModelError
 from .config import Config
-from .config_errors import dotted, explain, printable, shown
+from .config_errors import dotted, explain, shown
 from .locator import LocatorError, parse_locator
 from .marked_yaml import Loc, Marked, Problem, read_yaml
 from .nearest import nearest
+from .one_line import printable
 
 ENDINGS = (".yaml", ".yml")
 MAX_BYTES = 1_000_000

@@ -14,9 +14,10 @@ import av
 from av.container import InputContainer
 
 from .config import SourceConfig
-from .demux import REFUSED_FORMATS, one_line
+from .demux import REFUSED_FORMATS
 from .failures import FailureKind, SourceFailure
 from .locator import Locator, redacted
+from .one_line import reason_of
 
 # Playlists may name other resources of the web, and nothing else.
 _WEB = "http,https,httpproxy,tcp,tls,crypto,data"
@@ -180,7 +181,7 @@ def _meaning(error: Exception, scheme: str) -> tuple[FailureKind, str]:
         return _CAMERA_MEANINGS[number]
     if number in _NUMBERS:
         return _NUMBERS[number]
-    return "lost", f"cannot be read ({redacted(one_line(error))})"
+    return "lost", f"cannot be read ({redacted(reason_of(error))})"
 
 
 _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], FailureKind, str], ...]] = (

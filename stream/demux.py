@@ -19,6 +19,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from .clock import MAX_LEAP, MAX_STRIDE, Joints
+from .one_line import reason_of, shown_path
 
 AnyPacket: TypeAlias = "Packet[Any]"
 
@@ -78,7 +79,7 @@ def open_container(path: Path) -> InputContainer:
     except PermissionError:
         raise SourceError(f"{shown}: may not be read; change its permissions.") from None
     except OSError as error:
-        raise SourceError(f"{shown}: cannot be opened ({one_line(error)}).") from None
+        raise SourceError(f"{shown}: cannot be opened ({reason_of(error)}).") from None
     formats = ",".join(sorted(av.formats_available - REFUSED_FORMATS))
     try:
         # The prefix keeps "a:b.mp4" from being taken for a protocol.
@@ -90,20 +91,8 @@ def open_container(path: Path) -> InputContainer:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise SourceError(
             f"{shown}: is no video or sound that can be read, or was cut off "
-            f"({one_line(error)}); try to play it, or copy it again."
+            f"({reason_of(error)}); try to play it, or copy it again."
         ) from None
-
-
-def shown_path(path: Path) -> str:
-    """Return a path as it may stand in a message of one line."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)
-
-
-def one_line(error: Exception) -> str:
-    """Return what an exception says, without the path and line breaks."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 class PacketReader:

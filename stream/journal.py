@@ -34,6 +34,7 @@ from .journal_lock import (
     JournalTakenError,
     journal_folder,
 )
+from .one_line import reason_of
 
 JOURNAL_SCHEMA = "playspot/journal/1"
 MAX_BYTES = 64 << 20  # of all files together
@@ -191,7 +192,7 @@ class Journal:
             self.error = None
 
     def _fail(self, error: Exception) -> None:
-        reason = str(getattr(error, "strerror", None) or error)
+        reason = reason_of(error)
         if self.error is None:
             logger.warning("events are published, but not kept in %s: %s", self.folder, reason)
         self.error = reason

@@ -16,7 +16,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
-from .demux import one_line, shown_path
+from .one_line import reason_of, shown_path
 
 
 class OutputError(ValueError):
@@ -38,8 +38,7 @@ def output_error(path: Path, error: Exception) -> OutputError:
     }
     number = getattr(error, "errno", None) or 0
     advice = known.get(number, "try again, or choose another folder with --out")
-    reason = getattr(error, "strerror", None) or one_line(error)
-    return OutputError(f"{shown_path(path)}: cannot be written ({reason}); {advice}.")
+    return OutputError(f"{shown_path(path)}: cannot be written ({reason_of(error)}); {advice}.")
 
 
 def check_writable(folder: Path) -> None:

@@ -19,10 +19,10 @@ from av.video.stream import VideoStream
 
 from .clock import Timed
 from .decode import FrameDecoder
-from .demux import one_line
 from .failures import SourceFailure
 from .live import Opened
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
+from .one_line import reason_of
 from .resample import SoundPlacer
 from .sampling import TickSampler
 from .sources import picture_length, sound_length, video_rate
@@ -248,7 +248,7 @@ class LiveSessions:
             raise SourceFailure(
                 "unsupported",
                 f"{self._shown}: sound of {frame.layout.name} cannot be mixed to one channel "
-                f"({one_line(error)}); let the source send stereo.",
+                f"({reason_of(error)}); let the source send stereo.",
             ) from None
         self._is_silent = False
         if late >= frame.samples / frame.sample_rate:  # it came after silence was put in its place
@@ -291,5 +291,5 @@ class LiveSessions:
                 raise SourceFailure(
                     "unsupported",
                     f"{self._shown}: pictures of format {frame.format.name} cannot be converted "
-                    f"({one_line(error)}); let the source send a common format such as yuv420p.",
+                    f"({reason_of(error)}); let the source send a common format such as yuv420p.",
                 ) from None

@@ -8,10 +8,11 @@ from typing import Self
 
 from rich.text import Text
 
+from .one_line import printable
 from .run_records import RunRecords
 from .run_screen import RunScreen
 from .run_table import RunTable
-from .run_view import shown, summary, view
+from .run_view import summary, view
 
 REFRESH = 0.5  # seconds between two drawings: a step takes as long
 
@@ -85,7 +86,7 @@ class LiveTable:
 
     def _lines_above(self) -> list[str]:
         above, self._above = self._above, []
-        return [shown(line) for line in above]
+        return [printable(line) for line in above]
 
 
 def live_table() -> LiveTable | None:

@@ -8,8 +8,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
-from .demux import SourceError, one_line
+from .demux import SourceError
 from .drawing import Canvas, Plane, YuvCoding
+from .one_line import reason_of
 from .upright import orientation
 
 
@@ -86,7 +87,7 @@ class Planes:
         except (OSError, ValueError) as error:
             raise SourceError(
                 f"{self._shown}: pictures of format {frame.format.name} cannot be drawn on "
-                f"({one_line(error)}); convert the file to yuv420p."
+                f"({reason_of(error)}); convert the file to yuv420p."
             ) from None
 
     @staticmethod

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .drawing import colour_of, text_colour
 from .jsonl import output_error
+from .one_line import printable
 from .played import Part, Played, time_text
 from .timeline import STEP
 
@@ -145,7 +146,7 @@ def _figure(played: Played, title: str) -> "Figure":
 
 
 def _shown(title: str) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in title)
+    text = printable(title)
     half = MAX_TITLE // 2
     return text if len(text) <= MAX_TITLE else f"{text[:half]} ... {text[-half:]}"
 

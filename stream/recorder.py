@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from .clip_writer import ClipWriter
 from .events import Event
 from .film import Film
+from .one_line import reason_of
 from .output_config import RecordingsConfig
 from .previews import Preview, PreviewInlet
 from .recording import Bit, Recording
@@ -302,8 +303,7 @@ class Recorder:
 
     def _fail(self, error: BaseException) -> None:
         """Say once what is wrong, and leave the disk alone for a while."""
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        told = f"recordings in {self._job.folder} cannot be written: {reason}"
+        told = f"recordings in {self._job.folder} cannot be written: {reason_of(error)}"
         self._retry_at = time.monotonic() + RETRY
         if told != self._error:
             self._error = told

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .demux import shown_path
 from .detect import FileReport
 from .events import Event
+from .one_line import printable, shown_path
 from .played import time_text
-from .run_view import shown
 from .table import LiveView, place_text, print_line, print_summary
 
 
@@ -94,4 +93,4 @@ def heard_line(event: Event) -> str:
         seconds = event.end_time - event.start_time
         line = line.removesuffix(place_text(event.point))
         line += f"after {seconds:.1f} s, best {event.top_score:.2f}"
-    return f"{clock}  {shown(line)}"
+    return f"{clock}  {printable(line)}"

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from .archive import Archive
 from .archive_media import MediaFolders, media_length
 from .archive_reader import DATABASE_ENDINGS, ArchiveError, OnFile, read_archive
-from .demux import shown_path
 from .jsonl import check_writable, output_error
+from .one_line import shown_path
 from .report_page import Written, page
 from .table import print_line
 

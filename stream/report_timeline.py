@@ -8,6 +8,7 @@ import html
 from collections.abc import Callable, Sequence
 
 from .archive import PlayedPart, Section
+from .one_line import printable
 from .played import time_text
 
 ROW = 22  # px
@@ -125,7 +126,7 @@ def escaped(text: str) -> str:
     >>> escaped('"><script>\x00')
     '&quot;&gt;&lt;script&gt;?'
     """
-    return html.escape("".join(c if c.isprintable() else "?" for c in text))
+    return html.escape(printable(text))
 
 
 def _opened(part: PlayedPart, section: Section, class_: str, address: str) -> str:

@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from .drawing import colour_of
+from .one_line import printable
 from .played import time_text
 from .run_table import RunTable, SourceRow
 from .status import SinkStatus
@@ -90,11 +91,11 @@ def summary(table: RunTable) -> list[Text]:
     for row in rows[:MAX_SUMMARY]:
         steps = 0 if row.status is None else row.status.steps
         line = Text()
-        line.append(f"{shown(row.name)}: ", "bold")
+        line.append(f"{printable(row.name)}: ", "bold")
         line.append(f"{steps} steps, dropped {_dropped(row, 60) or 'none'}; ", "dim")
         totals = sorted(row.totals.items(), key=lambda item: (-item[1].seconds, item[0]))
         for label, total in totals[:MAX_CURVES]:
-            line.append(f"{shown(label)} ", _style(label))
+            line.append(f"{printable(label)} ", _style(label))
             line.append(f"{time_text(total.seconds)} ({total.n}x, best {total.top_score:.2f})  ")
         more = len(totals) - MAX_CURVES
         line.append("nothing was played" if not totals else f"+ {more} more" if more > 0 else "")
@@ -105,23 +106,12 @@ def summary(table: RunTable) -> list[Text]:
     return lines
 
 
-def shown(text: str) -> str:
-    r"""Return text from outside without control characters.
-
-    Examples
-    --------
-    >>> shown("a\x1b[31m")
-    'a?[31m'
-    """
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 class _Drawing:
     """The parts of one view."""
 
     def __init__(self, table: RunTable, now: float, width: int, is_ascii: bool) -> None:
         self._table, self._now, self._width, self._is_ascii = table, now, width, is_ascii
-        longest = max((cell_len(shown(row.name)) for row in table.sources), default=0)
+        longest = max((cell_len(printable(row.name)) for row in table.sources), default=0)
         low, high = NAME_WIDTHS
         self._name_width = max(low, min(longest + 2, high, width // 4))
         self._facts = _fitting(width - self._name_width - NOW_WIDTH - 4)
@@ -154,18 +144,18 @@ class _Drawing:
         if run is None:
             return []
         for worker in self._table.troubled_workers:
-            reason = f": {shown(worker.reason)}" if worker.reason else ""
+            reason = f": {printable(worker.reason)}" if worker.reason else ""
             times = f", restarted {worker.restarts}x" if worker.restarts else ""
-            what = f"process {shown(worker.name)} is {worker.state}{times}{reason}"
+            what = f"process {printable(worker.name)} is {worker.state}{times}{reason}"
             lines.append(Text(f"! {what}", "bold red"))
         if run.journal is not None and (run.journal.error or run.journal.lost):
-            error = shown(run.journal.error or "was not")
+            error = printable(run.journal.error or "was not")
             lost = f"; {run.journal.lost} events not kept" if run.journal.lost else ""
             lines.append(Text(f"! journal: {error}, {run.journal.unsaved} wait{lost}", "bold red"))
         for name, sink in run.sinks.items():
             if sink.state != "ok" or sink.behind or sink.lost:
                 lines.append(_sink(name, sink))
-        fine = [shown(name) for name, sink in run.sinks.items() if sink.state == "ok"]
+        fine = [printable(name) for name, sink in run.sinks.items() if sink.state == "ok"]
         places = ["journal" if run.endpoint is None else run.endpoint, *fine]
         where = Text()
         where.append("events go to ", "dim")
@@ -176,7 +166,7 @@ class _Drawing:
         if run.web:
             line = Text()
             line.append("look at ", "dim")
-            line.append(shown(run.web), "bold")
+            line.append(printable(run.web), "bold")
             lines.append(line)
         return lines
 
@@ -197,7 +187,7 @@ class _Drawing:
     def _name(self, row: SourceRow) -> Text:
         line = Text()
         line.append("* " if self._is_ascii else "● ", _state_style(row))
-        line.append(_cut(shown(row.name), self._name_width - 2), "bold")
+        line.append(_cut(printable(row.name), self._name_width - 2), "bold")
         line.append("  ")
         return line
 
@@ -219,7 +209,7 @@ class _Drawing:
             return []
         wait = "" if status.retry_in is None else f"; again in {status.retry_in:.0f} s"
         style = "red" if row.state == "failed" else "yellow"
-        message = shown(status.error.message.removeprefix(f"{status.url}: "))
+        message = printable(status.error.message.removeprefix(f"{status.url}: "))
         room = self._width - 2 - len(wait)
         return [Text(f"  {_cut(message, room).rstrip()}{wait}", style)]
 
@@ -238,7 +228,7 @@ class _Drawing:
         playing = next((p for p in row.now_playing if p.label == label), None)
         style = _style(label) if playing else "dim"
         line = Text("  ")
-        line.append(_cut(shown(label), self._name_width - 2), f"{style} bold")
+        line.append(_cut(printable(label), self._name_width - 2), f"{style} bold")
         score = row.score(label) if playing is None else playing.score
         since = "" if playing is None else time_text(playing.seconds)
         line.append(f"  {score:.2f} {since:>{NOW_WIDTH - 5}}", "" if playing else "dim")
@@ -274,7 +264,7 @@ class _Drawing:
             problem[0].plain = problem[0].plain.strip()
             return line.append_text(problem[0])
         for playing in sorted(row.now_playing, key=lambda p: -p.score):
-            line.append(f"{shown(playing.label)} ", f"{_style(playing.label)} bold")
+            line.append(f"{printable(playing.label)} ", f"{_style(playing.label)} bold")
             scores = row.curve(playing.label, 8)
             line.append(curve_text(scores, is_ascii=self._is_ascii), _style(playing.label))
             line.append(f" {playing.score:.2f}  ")
@@ -339,9 +329,13 @@ def _offset(row: SourceRow) -> tuple[str, str]:
 
 
 def _sink(name: str, sink: SinkStatus) -> Text:
-    words = [f"{shown(name)} is {sink.state}" if sink.state != "ok" else f"{shown(name)} is behind"]
+    words = [
+        f"{printable(name)} is {sink.state}"
+        if sink.state != "ok"
+        else f"{printable(name)} is behind"
+    ]
     if sink.error:
-        words[0] += f": {shown(sink.error)}"
+        words[0] += f": {printable(sink.error)}"
     if sink.behind:
         words.append(f"{sink.behind / 1000:.0f} KB wait")
     if sink.lost:

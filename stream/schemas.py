@@ -1,5 +1,6 @@
-"""The schemas of what goes in and out, by the names that `playspot schema` knows them by."""
+"""The schemas of what goes in and out, by the names that `playspot schema` and the API know."""
 
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
@@ -11,11 +12,20 @@ from .status import RunStatus, SourceStatus
 from .stored_event import StoredEvent
 from .wire import Heartbeat, Heat, ReplayAnswer, ReplayRequest
 
-Name = Literal[
-    *("event", "step", "live-step", "status", "heartbeat", "heat", "replay"),
-    *("stored-event", "config", "asyncapi"),
+SchemaName = Literal[
+    "event",
+    "step",
+    "live-step",
+    "status",
+    "heartbeat",
+    "heat",
+    "replay",
+    "stored-event",
+    "config",
+    "asyncapi",
 ]
-RECORDS: dict[str, Any] = {
+NAMES: tuple[SchemaName, ...] = get_args(SchemaName)
+RECORDS: dict[SchemaName, Any] = {
     "event": Event,
     "step": Step,
     "live-step": LiveStep,
@@ -26,16 +36,11 @@ RECORDS: dict[str, Any] = {
     "stored-event": StoredEvent,
     "config": Config,
 }
-NAMES = (*RECORDS, "asyncapi")
 
 
-def schema_of(name: str) -> dict[str, Any]:
+@lru_cache
+def schema_of(name: SchemaName) -> dict[str, Any]:
     """Return the JSON Schema of a record, or of "asyncapi" the document of all messages.
-
-    Parameters
-    ----------
-    name : str
-        One of `NAMES`.
 
     Examples
     --------

@@ -20,8 +20,9 @@ from av.video.stream import VideoStream
 
 from .clock import MAX_LEAP
 from .decode import FrameReader
-from .demux import PacketReader, SourceError, one_line, open_container, shown_path
+from .demux import PacketReader, SourceError, open_container
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
+from .one_line import reason_of, shown_path
 from .resample import SoundPlacer
 from .sampling import TickSampler
 from .timeline import SAMPLE_RATE, TICK_SAMPLES, TICKS_PER_STEP, n_steps
@@ -220,7 +221,7 @@ class FileSource:
             kind = frame.format.name
             raise SourceError(
                 f"{self._shown}: pictures of format {kind} cannot be converted "
-                f"({one_line(error)}); convert the file to a common format such as yuv420p."
+                f"({reason_of(error)}); convert the file to a common format such as yuv420p."
             ) from None
 
     def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
@@ -230,7 +231,7 @@ class FileSource:
             except av.FFmpegError as error:
                 raise SourceError(
                     f"{self._shown}: sound of {timed.frame.layout.name} cannot be mixed to one "
-                    f"channel ({one_line(error)}); convert it to stereo."
+                    f"channel ({reason_of(error)}); convert it to stereo."
                 ) from None
         yield from placer.flush()
 

@@ -17,10 +17,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .demux import shown_path
 from .drawing import colour_of
 from .events import Point
 from .media import SourceInfo
+from .one_line import shown_path
 from .played import Part, Played, time_text
 
 MAX_ROWS = 40  # of the table at the end; more parts than that are summed up by instrument

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from .config_errors import dotted, explain, printable, shown
+from .config_errors import dotted, shown, source_error
 from .locator import redacted
+from .one_line import printable
 
 
 class ErrorAnswer(BaseModel):
@@ -57,29 +58,27 @@ def problem(status: int, message: str) -> HTTPException:
     return HTTPException(status, message)
 
 
-def one_line(items: Sequence[Mapping[str, Any]]) -> str:
+def first_error(items: Sequence[Mapping[str, Any]]) -> str:
     """Return what is wrong first in a list of Pydantic's, in words.
 
     Examples
     --------
-    >>> one_line([{"type": "less_than_equal", "loc": ("query", "limit"), "input": "900",
-    ...            "ctx": {"le": 500}}])
+    >>> first_error([{"type": "less_than_equal", "loc": ("query", "limit"), "input": "900",
+    ...               "ctx": {"le": 500}}])
     'limit: 900 is too much; give at most 500'
     """
     item = items[0]
     loc = tuple(item["loc"])
     place = loc[1:] if loc and loc[0] in ("query", "path", "body", "header") else loc
-    given = item.get("input")
-    text = str(given) if isinstance(given, str | int | float) else None
     if item["type"] == "json_invalid":
         return "the body is not JSON"
     if item["type"] in ("model_attributes_type", "missing") and not place:
         return "the body is not a JSON object"
     if item["type"] == "literal_error" and loc[0] != "body":
-        what = f"{shown(text)} is unknown; give {item['ctx']['expected']}"
-    else:
-        what = explain(item, ("sources", "it", *place), text)
-    return printable(redacted(f"{dotted(place)}: {what}" if place else what))
+        given = item["input"] if isinstance(item["input"], str) else None
+        what = f"{shown(given)} is unknown; give {item['ctx']['expected']}"
+        return printable(redacted(f"{dotted(place)}: {what}"))
+    return printable(redacted(source_error(item, place)))
 
 
 def allowed(app: FastAPI, scope: Scope) -> list[str]:
@@ -101,7 +100,7 @@ def answer_errors(app: FastAPI) -> None:
             if status == 405:
                 headers = {"allow": ", ".join(allowed(app, request.scope))}
         elif isinstance(error, RequestValidationError):
-            status, detail = 400, one_line(error.errors())
+            status, detail = 400, first_error(error.errors())
         return JSONResponse({"error": detail}, status, headers=headers)
 
     app.add_exception_handler(HTTPException, on_problem)

@@ -18,13 +18,13 @@ from .previews import PreviewInlet
 from .sockets import LIVE_QUEUE, endpoint, pull
 from .topics import HEARTBEAT_ROOT, HEAT_ROOT, STATUS_ROOT, STEP_ROOT, TOPIC_ROOT, source_topic
 from .web_app import make_app
-from .web_job import WebJob
 from .web_live import Live
 from .web_pictures import Pictures
 from .web_replay import Replays
 from .web_requests import Requests
 from .web_server import bind, make_server, url_of
 from .web_state import Web
+from .web_worker import WebJob
 from .worker import Worker
 
 TURN = 0.1  # seconds between two turns

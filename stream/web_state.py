@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from .measure import Measures
-from .web_job import WebJob
 from .web_live import Live
 from .web_pictures import Pictures
 from .web_requests import Requests
+from .web_worker import WebJob
 
 MOST_CLIENTS = 64  # of WebSocket and server-sent events together
 

@@ -11,6 +11,7 @@ import pytest
 
 from playspot.stream import web_live
 from playspot.stream.api_page import page_assets
+from playspot.stream.schemas import RECORDS
 
 Run = Any  # of tests/web.py
 
@@ -54,7 +55,7 @@ def test_events_are_replayed(run: Run) -> None:
     assert run.get("/api/replay").json()["error"] == "source: is missing"
 
 
-@pytest.mark.parametrize("name", ["event", "step", "status", "config", "stored-event"])
+@pytest.mark.parametrize("name", RECORDS)
 def test_schemas_are_served(run: Run, name: str) -> None:
     schema = run.get(f"/api/schemas/{name}.json").json()
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -32,8 +32,8 @@ from playspot.stream.recording_files import Kind, path_of
 from playspot.stream.sockets import new_run, pull, push
 from playspot.stream.status import RunStatus, SourceStatus
 from playspot.stream.stored_event import StoredEvent
-from playspot.stream.web_job import WebJob
 from playspot.stream.web_process import WebProcess
+from playspot.stream.web_worker import WebJob
 from playspot.stream.wire import Heat
 from playspot.stream.worker import Worker
 

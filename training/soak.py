@@ -28,6 +28,7 @@ BREATH = (2.0, 6.0)  # s between two faults
 NEXT_PATIENCE = 30.0  # s, for the next run to deliver what the last one had no time for
 DRAIN_PATIENCE = 10.0  # s, for the accounts after the sources are turned off
 QUIET_PART = 0.25  # of the time, at the end: nothing is broken, memory may settle
+QUIET_LEAST = 4.0  # s
 SOURCE_TIMEOUT = 3.0  # s; of the sources: a stall is longer
 SEED = 300_200
 SCENE_SECONDS, SCENE_SIZE = 20.0, (320, 180)
@@ -163,7 +164,7 @@ class _Course:
                 self.soak.say(_line(record))
         self.witness.be_quiet(time.time())
         self.soak.say("no more faults")
-        self._watch(began + self.soak.seconds - time.monotonic())
+        self._watch(max(began + self.soak.seconds - time.monotonic(), QUIET_LEAST))
         self.witness.be_quiet(None)
         records.wanted = tuple(kind for kind in self.soak.kinds if kind not in faults.left_out)
         self.soak.left_out = faults.left_out

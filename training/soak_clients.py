@@ -23,7 +23,7 @@ from .soak_places import HOST
 
 RETRY = 0.1  # s
 SILENCE = 20.0  # s without a line, after which a stream is given up; it has a comment every 15
-DEAF_TIME = 45.0  # s for which who does not read stays connected
+DEAF_TIME = 300.0  # s for which who does not read stays connected
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 SIDE = 320  # px of the pictures
 

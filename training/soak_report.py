@@ -82,6 +82,7 @@ def document_of(
         "memory_mb": {role: _of(curve) for role, curve in _curves(witness, "memory")},
         "run": witness.run.model_dump(by_alias=True) if witness.run is not None else None,
         "n_foreign": witness.n_foreign,
+        "n_overflows": witness.n_overflows,
         "outputs": _outputs(records.outputs) if records.outputs is not None else None,
     }
     made: dict[str, Any] = _without_infinity(plain(document))

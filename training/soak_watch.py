@@ -14,7 +14,7 @@ import zmq
 from pydantic import ValidationError
 
 from ..stream.events import Event, LiveStep
-from ..stream.status import RunStatus, SourceStatus
+from ..stream.status import PublisherStatus, RunStatus, SourceStatus
 from .faults import EXTRA
 from .ledger import Copies, EventLedger, Rows, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
@@ -119,7 +119,7 @@ class Witness:
         self.files: dict[str, Trend] = {}
         self.curves: dict[tuple[str, str], Curve] = {}
         self.n_foreign = 0
-        self._replayed: dict[int, int] = {}  # publisher's pid -> events
+        self._served: dict[int, PublisherStatus] = {}  # publisher's pid -> its last words
         self.load = Worst()
 
     @property
@@ -140,7 +140,12 @@ class Witness:
     @property
     def n_replayed(self) -> int:
         """Events that the publishers had to tell again."""
-        return sum(self._replayed.values())
+        return sum(served.replayed for served in self._served.values())
+
+    @property
+    def n_overflows(self) -> int:
+        """Times that the queue of a subscriber was full."""
+        return sum(served.overflows for served in self._served.values())
 
     @property
     def n_torn(self) -> int:
@@ -218,7 +223,7 @@ class Witness:
                 self.run = RunStatus.model_validate_json(body)
                 pid = self.pids.get("publisher")
                 if pid is not None and self.run.publisher is not None:
-                    self._replayed[pid] = self.run.publisher.replayed
+                    self._served[pid] = self.run.publisher
             elif topic.startswith(STATUS):
                 status = SourceStatus.model_validate_json(body)
                 self.status[status.source] = status
