@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from .config import SourceConfig
 from .config_errors import source_error
 from .config_model import NAME_PATTERN
+from .whole_file import write_private
 
 FILE_NAME = "sources.json"
 
@@ -79,11 +80,8 @@ class AddedSources:
             name: source.model_dump(mode="json", exclude_unset=True)
             for name, source in self._sources.items()
         }
-        temporary = self._path.with_suffix(".tmp")
         try:
-            temporary.touch(0o600)
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            temporary.replace(self._path)
+            write_private(self._path, json.dumps(known, indent=1))
         except OSError as error:
             logger.warning("added sources are gone after the end: %s", error.strerror)
 

@@ -5,9 +5,8 @@ their own times and size, upright; of an odd width or height one row or column o
 Frames are drawn on as they come from the decoder, in YUV: nothing is converted that need not be.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from .played import Played
 from .soundtrack import AnyPacket, Soundtrack
 from .sources import FileSource, audio_stream, picture_length, video_stream
 from .spool import MapSpool
+from .whole_file import whole_file
 
 UNIT = Fraction(1, 90_000)  # s, of the timestamps: fine enough for every rate in use
 ENCODERS = {  # the first one that this build of FFmpeg has
@@ -84,26 +84,24 @@ def annotate(
         info, origin = opened.info, opened.origin
     if not info.has_video:
         return None
-    partial = out.with_name(f".{out.name[:80]}.{os.getpid()}.partial")
     try:
-        # Damaged sound may not go into another file as it is; decoded and encoded anew, it does.
-        for may_copy in (True, False):
-            overlay = Overlay(played, spool)
-            try:
-                with _Pass(source, info, origin, partial, overlay, threads, may_copy) as drawing:
-                    drawing.run(progress, max(played.duration, 1e-3))
-                break
-            except av.FFmpegError as error:
-                if isinstance(error, OSError) or not may_copy:
-                    raise
-        partial.replace(out)
+        with whole_file(out) as partial:
+            # Damaged sound may not go into another file as it is; decoded and encoded anew, it
+            # does.
+            for may_copy in (True, False):
+                overlay = Overlay(played, spool)
+                try:
+                    made = _Pass(source, info, origin, partial, overlay, threads, may_copy)
+                    with made as drawing:
+                        drawing.run(progress, max(played.duration, 1e-3))
+                    break
+                except av.FFmpegError as error:
+                    if isinstance(error, OSError) or not may_copy:
+                        raise
     except SourceError:
         raise
     except (OSError, av.FFmpegError) as error:
         raise output_error(out, error) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     progress(1.0)
     return out
 

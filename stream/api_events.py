@@ -2,17 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, HTTPException, Query
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from .database import DatabaseError
-from .event_store import MAX_VALUES, MOST, EventStore
+from .history import MAX_VALUES, MOST, History
 from .locator import redacted
 from .recording_files import Kind, find
 from .stored_event import StoredEvent
-from .web_errors import errors, problem
+from .web_errors import errors
 from .web_state import Web
 
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}$"
@@ -69,9 +69,9 @@ def event_routes(web: Web) -> APIRouter:
                 cursor=cursor,
             )
         except ValueError as error:  # all other bounds were checked
-            raise problem(404, str(error)) from None
+            raise HTTPException(404, str(error)) from None
         except DatabaseError as error:
-            raise problem(503, redacted(error)) from None
+            raise HTTPException(503, redacted(error)) from None
         return Events(events=[with_files(event) for event in found], next=following)
 
     @routes.get("/{id}", summary="Event", responses=errors(400, 404, 503))
@@ -80,9 +80,9 @@ def event_routes(web: Web) -> APIRouter:
         try:
             found = store().get(id)
         except DatabaseError as error:
-            raise problem(503, redacted(error)) from None
+            raise HTTPException(503, redacted(error)) from None
         if found is None:
-            raise problem(404, f"no event {id}")
+            raise HTTPException(404, f"no event {id}")
         return with_files(found)
 
     @routes.get(
@@ -105,10 +105,10 @@ def event_routes(web: Web) -> APIRouter:
         """Return the film of an event."""
         return recorded(id, "clip", "video/mp4")
 
-    def store() -> EventStore:
+    def store() -> History:
         if web.job.database is None:
-            raise problem(503, "there is no history: give `database` in the configuration")
-        return EventStore(web.job.database)
+            raise HTTPException(503, "there is no history: give `database` in the configuration")
+        return History(web.job.database)
 
     def with_files(event: StoredEvent) -> StoredEvent:
         if folder is None:
@@ -119,11 +119,11 @@ def event_routes(web: Web) -> APIRouter:
     def recorded(id: str, kind: Kind, media_type: str) -> Response:
         path = None if folder is None else find(folder, id, kind)
         if path is None:
-            raise problem(404, f"no {kind} of {id}")
+            raise HTTPException(404, f"no {kind} of {id}")
         try:
             found = path.stat()
         except OSError:
-            raise problem(404, f"the {kind} of {id} has just been removed") from None
+            raise HTTPException(404, f"the {kind} of {id} has just been removed") from None
         headers = {"cache-control": "private, max-age=3600"}  # it never changes
         return FileResponse(path, headers=headers, media_type=media_type, stat_result=found)
 

@@ -3,11 +3,12 @@
 from collections import Counter
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel
 
-from .metrics import CONTENT_TYPE, render
-from .web_errors import errors, problem
+from .metrics import render
+from .metrics_text import CONTENT_TYPE
+from .web_errors import errors
 from .web_state import Web
 
 
@@ -39,10 +40,10 @@ def health_routes(web: Web) -> APIRouter:
     async def readiness() -> Readiness:
         """Return that models are loaded, the run answers, and a source plays; needs no token."""
         if not web.live.is_fresh:
-            raise problem(503, "the run has not been heard of for a while")
+            raise HTTPException(503, "the run has not been heard of for a while")
         playing = [name for name, source in web.live.sources.items() if source.state == "live"]
         if not playing:
-            raise problem(503, "no source is live")
+            raise HTTPException(503, "no source is live")
         return Readiness(live=playing)
 
     @routes.get(
@@ -58,7 +59,7 @@ def health_routes(web: Web) -> APIRouter:
         """Return all figures as text for Prometheus."""
         run = web.live.run
         if run is None:
-            raise problem(503, "the run has not been heard of yet")
+            raise HTTPException(503, "the run has not been heard of yet")
         text = render(
             run,
             web.live.sources,

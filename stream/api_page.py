@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, HTTPException, Response
 from fastapi import Path as PathParameter
-
-from .web_errors import problem
 
 FOLDER = Path(__file__).parent
 KINDS = {
@@ -16,8 +14,6 @@ KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".woff2": "font/woff2",
 }
 
 
@@ -58,12 +54,12 @@ def page_routes() -> APIRouter:
 
     @routes.get("/favicon.ico")
     async def icon(if_none_match: Annotated[str, Header()] = "") -> Response:
-        return _answer("page_icon.svg", if_none_match)
+        return _answer("page.svg", if_none_match)
 
     def _answer(name: str, known: str) -> Response:
         asset = assets.get(name)
         if asset is None:
-            raise problem(404, "no such page")
+            raise HTTPException(404, "no such page")
         headers = {"etag": asset.tag, "cache-control": "no-cache"}  # asked for, seldom sent
         if known == asset.tag:
             return Response(status_code=304, headers=headers)

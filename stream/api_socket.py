@@ -7,7 +7,7 @@ import json
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
-from .drawing import colour_of
+from .drawing import web_colour
 from .web_client import Client, SlowClientError, StoppedError
 from .web_errors import first_error
 from .web_messages import Told, Watch
@@ -34,9 +34,7 @@ def socket_routes(web: Web) -> APIRouter:
             "version": importlib.metadata.version("playspot"),
             "system_id": web.job.system_id,
             "labels": web.job.labels,
-            "colours": {
-                label: "#{:02x}{:02x}{:02x}".format(*colour_of(label)) for label in web.job.labels
-            },
+            "colours": {label: web_colour(label) for label in web.job.labels},
             "can_record": web.job.recordings is not None,
         }
         web.live.clients.add(client)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field, WrapValidator
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +15,7 @@ from .config import SourceConfig
 from .config_model import NAME_PATTERN, Name
 from .locator import parse_locator, redacted
 from .status import SourceStatus
-from .web_errors import CHANGING, errors, problem
+from .web_errors import CHANGING, errors
 from .web_pictures import NoPictureError
 from .web_requests import RefusedError
 from .web_state import Web
@@ -79,7 +79,7 @@ def source_routes(web: Web) -> APIRouter:
     async def source(name: SourceName) -> SourceStatus:
         """Return how a source is."""
         if name not in web.live.sources:
-            raise problem(404, f"no source {name}")
+            raise HTTPException(404, f"no source {name}")
         return web.live.sources[name]
 
     @routes.delete(
@@ -101,11 +101,11 @@ def source_routes(web: Web) -> APIRouter:
     ) -> Response:
         """Return the next picture of a source, its longer side at most `side` pixels."""
         if name not in web.live.sources:
-            raise problem(404, f"no source {name}")
+            raise HTTPException(404, f"no source {name}")
         try:
             jpeg = await web.pictures.now(name, side)
         except NoPictureError as error:
-            raise problem(503, str(error)) from None
+            raise HTTPException(503, str(error)) from None
         return Response(jpeg, media_type="image/jpeg")
 
     return routes
@@ -116,7 +116,7 @@ async def _ask(web: Web, op: str, name: str, config: dict[str, object] | None = 
     try:
         await web.requests.ask(op, name, config)
     except RefusedError as error:
-        raise problem(STATUS_OF.get(error.code, 400), redacted(error)) from None
+        raise HTTPException(STATUS_OF.get(error.code, 400), redacted(error)) from None
     deadline = time.monotonic() + SHOWN_WITHIN
     while (name in web.live.sources) != (op == "add") and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
@@ -126,7 +126,9 @@ def _media_file(web: Web, address: str) -> Path:
     """Return the file that is meant, links followed; raises for what is not in the folder."""
     media = web.job.config.media
     if media is None:
-        raise problem(403, "files may not be added over HTTP; set `media` of web to their folder")
+        raise HTTPException(
+            403, "files may not be added over HTTP; set `media` of web to their folder"
+        )
     try:
         folder = media.resolve(strict=True)
         path = (folder / address).resolve(strict=True)
@@ -134,5 +136,5 @@ def _media_file(web: Web, address: str) -> Path:
     except (OSError, ValueError, RuntimeError):
         is_there = False
     if not is_there:
-        raise problem(400, "url: no such file in the folder `media` of web")
+        raise HTTPException(400, "url: no such file in the folder `media` of web")
     return path

@@ -3,14 +3,14 @@
 import importlib.metadata
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from .config_model import NAME_PATTERN
 from .events import SCHEMA, STEP_SCHEMA, Event, LiveStep
 from .schemas import SchemaName, schema_of
 from .status import STATUS_SCHEMA, RunStatus, SourceStatus
-from .web_errors import errors, problem
+from .web_errors import errors
 from .web_replay import ReplayError
 from .web_state import Web
 
@@ -85,11 +85,11 @@ def status_routes(web: Web) -> APIRouter:
         For more, ask again from the one after the last; `next` is the one that comes next.
         """
         if source not in web.live.sources:
-            raise problem(404, f"no source {source}")
+            raise HTTPException(404, f"no source {source}")
         try:
             found = await web.live.replays.fetch(source, since, until)
         except ReplayError as error:
-            raise problem(503, str(error)) from None
+            raise HTTPException(503, str(error)) from None
         state = TypeAdapter(dict[str, Any]).dump_json(
             {"system_id": found.system_id, "oldest": found.oldest, "next": found.next}
         )

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal, get_args
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from .web_client import Client, SlowClientError, StoppedError
-from .web_errors import errors, problem
+from .web_errors import errors
 from .web_messages import Told, Watch
 from .web_replay import ReplayError
 from .web_state import Web
@@ -48,9 +48,9 @@ def stream_routes(web: Web) -> APIRouter:
         """
         wanted = [kind.strip() for kind in kinds.split(",")]
         if unknown := [kind for kind in wanted if kind not in KINDS]:
-            raise problem(400, f"kinds: {unknown[0]!r} is unknown; give {', '.join(KINDS)}")
+            raise HTTPException(400, f"kinds: {unknown[0]!r} is unknown; give {', '.join(KINDS)}")
         if web.is_full:
-            raise problem(503, "too many clients; try later")
+            raise HTTPException(503, "too many clients; try later")
 
         def accepts(told: Told) -> bool:
             is_of = not source or told.source in source

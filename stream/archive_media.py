@@ -9,10 +9,12 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 from av.video.stream import VideoStream
 
 from .archive import Section
 from .demux import SourceError, open_container
+from .pictures import encode_jpeg
 from .sources import FileSource, video_stream
 from .upright import Upright
 
@@ -103,10 +105,7 @@ def _thumbnail(
         picture = Upright(best, stream.sample_aspect_ratio, SIDE, 1).picture(best)
     except (av.FFmpegError, OSError, ValueError):
         return None
-    is_made, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
-    return jpeg.tobytes() if is_made else None
+    return encode_jpeg(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8), QUALITY)
 
 
 def _media_in(paths: Iterator[Path]) -> dict[str, Path]:

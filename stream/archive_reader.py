@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from .archive import Archive, PlayedPart, Section
 from .database import DatabaseError
-from .event_store import MOST, EventStore
 from .events import Event
+from .history import MOST, History
 from .journal import JOURNAL_SCHEMA
 from .one_line import reason_of, shown_path
 from .stored_event import StoredEvent, began_at
@@ -232,7 +232,7 @@ def _events(path: Path, archive: Archive) -> Iterator[Event]:
 
 
 def _stored(path: Path) -> Iterator[StoredEvent]:
-    store, cursor = EventStore(path), None
+    store, cursor = History(path), None
     while True:
         events, cursor = store.search(limit=MOST, cursor=cursor)
         yield from events

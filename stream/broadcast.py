@@ -1,5 +1,6 @@
 """An XPUB socket that knows its subscribers: what they want, and when they do not keep up."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -8,7 +9,7 @@ import zmq
 QUEUE = 10_000  # messages a slow subscriber may lag behind; then it loses some
 LINGER_MS = 500
 MAX_TOPICS = 10_000  # subscribed to; more are refused
-IN_A_TURN = 200  # subscriptions seen to
+TURN_TIME = 0.02  # s for subscriptions and what is sent for them; the others wait for the next turn
 
 Parts = list[bytes]
 
@@ -72,9 +73,8 @@ class Broadcast:
 
     def greet(self) -> None:
         """Let in those who have just subscribed, and send what they missed; to be called often."""
-        for _ in range(IN_A_TURN):
-            if not self.socket.poll(0):
-                return
+        until = time.monotonic() + TURN_TIME
+        while self.socket.poll(0) and time.monotonic() < until:
             subscription = self.socket.recv_multipart()[0]
             wish, name = subscription[:1], subscription[1:]
             if wish == b"\0":

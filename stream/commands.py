@@ -123,9 +123,9 @@ def run_detect(
         With code 1 if a file failed.
     """
     from .detect import FileDetection
+    from .detect_report import Reporter
     from .jsonl import check_writable
     from .pipeline import Pipeline
-    from .report import Reporter
 
     if out is not None:
         check_writable(out)
@@ -172,7 +172,7 @@ def listen(
     Example: playspot listen --labels violin,cello
     """
     from . import subscriber
-    from .report import heard_line
+    from .event_lines import heard_line
 
     if steps or status:
         if labels or (steps and status):

@@ -59,6 +59,17 @@ def colour_of(label: str) -> RGB:
     return PALETTE.get(label, OTHER)
 
 
+def web_colour(label: str) -> str:
+    """Return the colour of a label as web pages and terminals write it.
+
+    Examples
+    --------
+    >>> web_colour("guitar")
+    '#ffba03'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour_of(label))
+
+
 def text_colour(background: RGB) -> RGB:
     """Return black or white, whichever stands out more from a background.
 

@@ -1,12 +1,15 @@
-"""The events of a run as lines for a terminal or a program, as `playspot run` prints them."""
+"""Events as lines for a terminal or a program: of `playspot run` and `playspot listen`."""
 
 import time
 from collections.abc import Iterator
 
 import zmq
 
-from .listener import EventListener
-from .report import event_line
+from .events import Event
+from .one_line import printable
+from .played import time_text
+from .subscriber_records import EventListener
+from .table import place_text
 
 
 class EventLines:
@@ -42,3 +45,34 @@ class EventLines:
     def close(self) -> None:
         """Release the sockets."""
         self._listener.close()
+
+
+def event_line(event: Event) -> str:
+    """Return an event as one plain line.
+
+    Examples
+    --------
+    >>> event_line(Event(type="new", id="a", source="stage", label="drum", score=0.9,
+    ...     top_score=0.9, start_time=1.0, time=1.5, wall_time=0, step=3, seq=0, system_id="b",
+    ...     model={"name": "m", "hash": "h", "engine": "e", "precision": "fp32"}))
+    'stage  0:01.5  new     drum        0.90  no picture'
+    """
+    return (
+        f"{event.source}  {time_text(event.time, decimals=1)}  {event.type:<6}  "
+        f"{event.label:<10}  {event.score:.2f}  {place_text(event.point)}"
+    )
+
+
+def heard_line(event: Event) -> str:
+    """Return an event of any publisher as one plain line, with the local time in front.
+
+    An end says how long was played and the best score, in place of where. Control characters are
+    left out.
+    """
+    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
+    line = event_line(event)
+    if event.type == "end" and event.end_time is not None:
+        seconds = event.end_time - event.start_time
+        line = line.removesuffix(place_text(event.point))
+        line += f"after {seconds:.1f} s, best {event.top_score:.2f}"
+    return f"{clock}  {printable(line)}"

@@ -8,8 +8,8 @@ from typing import Self
 
 from rich.text import Text
 
+from .hub import HubRecords
 from .one_line import printable
-from .run_records import RunRecords
 from .run_screen import RunScreen
 from .run_table import RunTable
 from .run_view import summary, view
@@ -36,7 +36,7 @@ class LiveTable:
     def __init__(self, screen: RunScreen) -> None:
         self._screen = screen
         self._table = RunTable()
-        self._records: RunRecords | None = None
+        self._records: HubRecords | None = None
         self._drawn = -REFRESH
         self._above: list[str] = []
 
@@ -55,7 +55,7 @@ class LiveTable:
     def take(self, endpoint: str, wait: float) -> None:
         """Take in what an endpoint publishes, waiting up to `wait` seconds for it."""
         if self._records is None:
-            self._records = RunRecords(endpoint)
+            self._records = HubRecords(endpoint)
         for record in self._records.take(wait):
             self._table.take(record, time.monotonic())
 

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, get_args
 
 from .measure import Measures
-from .metrics_text import CONTENT_TYPE, MetricsText
+from .metrics_text import MetricsText
 from .status import RunStatus, SinkStatus, SourceState, SourceStatus
 
 RATE_TIME = 10.0  # s over which rates are taken
-
-__all__ = ["CONTENT_TYPE", "Rate", "Rates", "render"]
 
 
 class Rate(NamedTuple):
@@ -88,7 +86,7 @@ def render(
     events: Mapping[tuple[str, str, str], int] | None = None,
     clients: Mapping[str, int] | None = None,
 ) -> str:
-    r"""Return all metrics in Prometheus' text format 0.0.4 (`CONTENT_TYPE`).
+    r"""Return all metrics in Prometheus' text format 0.0.4.
 
     Parameters
     ----------

@@ -4,9 +4,7 @@ In: what was played. Out: a PNG. The score of each label is the colour of its ro
 is a bar above it, in the colour of the label, with the best score.
 """
 
-import os
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from .jsonl import output_error
 from .one_line import printable
 from .played import Part, Played, time_text
 from .timeline import STEP
+from .whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,17 +84,12 @@ def save_timeline(path: Path, played: Played, *, title: str = "", dpi: int = 120
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = _figure(played, title)
-    partial = path.with_name(f".{path.name[:80]}.{os.getpid()}.partial")
     try:
-        with warnings.catch_warnings():
+        with whole_file(path) as partial, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from")  # in names of files
             FigureCanvasAgg(figure).print_figure(str(partial), dpi=dpi, format="png")
-        partial.replace(path)
     except OSError as error:
         raise output_error(path, error) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     return path
 
 

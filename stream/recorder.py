@@ -16,11 +16,11 @@ from pathlib import Path
 from types import FrameType
 
 import zmq
-from pydantic import ValidationError
 
 from .clip_writer import ClipWriter
 from .events import Event
 from .film import Film
+from .hub import hub_socket, record_of
 from .one_line import reason_of
 from .output_config import RecordingsConfig
 from .previews import Preview, PreviewInlet
@@ -28,7 +28,7 @@ from .recording import Bit, Recording
 from .recording_files import ID, RecordingFiles, find
 from .snapshot import draw_snapshot
 from .sockets import endpoint
-from .status import RunStatus, parse_status
+from .status import RunStatus
 from .topics import STATUS_ROOT, TOPIC_ROOT
 from .worker import Worker
 
@@ -92,11 +92,7 @@ class Recorder:
     def __init__(self, worker: Worker, run: str, job: RecorderJob) -> None:
         self._worker, self._job = worker, job
         self._config = job.config
-        self._hub = worker.context.socket(zmq.SUB)
-        self._hub.setsockopt(zmq.LINGER, 0)
-        self._hub.set_hwm(10 * TAKE_MOST)
-        for topic in (TOPIC_ROOT, STATUS_ROOT):
-            self._hub.subscribe(topic.encode())
+        self._hub = hub_socket(worker.context, (TOPIC_ROOT, STATUS_ROOT))
         self._hub.connect(endpoint(run, "hub"))
         self._inlet = PreviewInlet(worker.context, run, "recorder", queue=QUEUE)
         self._films: defaultdict[str, Film] = defaultdict(Film)
@@ -182,19 +178,14 @@ class Recorder:
         n = 0
         while n < TAKE_MOST and self._hub.poll(0):
             n += 1
-            topic, *_, body = self._hub.recv_multipart()
-            try:
-                if topic.startswith(TOPIC_ROOT.encode()):
-                    self._note(Event.model_validate_json(body))
-                elif topic == STATUS_ROOT.encode():
-                    self._want(parse_status(body))
-            except ValidationError as error:
-                logger.warning("skipped a message that lacks something: %r", error)
+            record = record_of(self._hub.recv_multipart())
+            if isinstance(record, Event):
+                self._note(record)
+            elif isinstance(record, RunStatus):
+                self._want(record)
         return n + len(pictures)
 
-    def _want(self, status: object) -> None:
-        if not isinstance(status, RunStatus):
-            return
+    def _want(self, status: RunStatus) -> None:
         if self._config.snapshots or self._config.clips:
             has_sound = self._config.clips and self._config.sound
             sides = dict.fromkeys(status.sources, self._config.side)

@@ -12,7 +12,6 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,21 +73,6 @@ def find(folder: Path, event: StoredEvent | str, kind: Kind) -> Path | None:
     >>> find(Path("kept"), "../../etc/passwd", "clip") is None
     True
     """
-    return next(_found(folder, event, kind), None)
-
-
-def forget(folder: Path, event: StoredEvent | str) -> int:
-    """Remove what is kept of an event; return how many files that were."""
-    n = 0
-    for kind in ENDINGS:
-        for path in _found(folder, event, kind):
-            with suppress(OSError):
-                path.unlink()
-                n += 1
-    return n
-
-
-def _found(folder: Path, event: StoredEvent | str, kind: Kind) -> Iterator[Path]:
     event_id = event if isinstance(event, str) else event.id
     try:
         source = folder / _source(event_id)
@@ -96,10 +80,10 @@ def _found(folder: Path, event: StoredEvent | str, kind: Kind) -> Iterator[Path]
             days = sorted(d.name for d in source.iterdir() if DAY_NAME.fullmatch(d.name))[::-1]
         else:  # a process that began in the middle of an event may have got the day before or after
             days = [_day(event.began_at + shift) for shift in (0, -DAY, DAY)]
-        paths = [source / day / (event_id + ENDINGS[kind]) for day in days]
-        yield from (path for path in paths if path.is_file() and not path.is_symlink())
+        paths = (source / day / (event_id + ENDINGS[kind]) for day in days)
+        return next((path for path in paths if path.is_file() and not path.is_symlink()), None)
     except (OSError, ValueError):
-        return
+        return None
 
 
 def _source(event_id: str) -> str:

@@ -1,9 +1,8 @@
 """`playspot report`: one page for an archive, of the events that were found in it."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from .jsonl import check_writable, output_error
 from .one_line import shown_path
 from .report_page import Written, page
 from .table import print_line
+from .whole_file import whole_file
 
 MAX_NOTES = 20  # told on the terminal
 
@@ -92,20 +92,14 @@ def _find_media(archive: Archive, folders: MediaFolders) -> None:
 
 
 def _write(out: Path, pieces: Iterable[str]) -> int:
-    partial = out.with_name(f".{out.name[:80]}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with whole_file(out) as partial, partial.open("wb") as file:
             for piece in pieces:
                 # A name that is not valid text comes with lone surrogates, which UTF-8 lacks.
                 file.write(piece.encode("utf-8", "replace"))
-            n_bytes = file.tell()
-        partial.replace(out)
+            return file.tell()
     except OSError as error:
         raise output_error(out, error) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return n_bytes
 
 
 def _totals(archive: Archive, written: Written, out: Path, n_bytes: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .archive import Archive, PlayedPart, Section
 from .archive_media import thumbnails
-from .drawing import colour_of
+from .drawing import web_colour
 from .played import time_text
 from .report_timeline import best_parts, escaped, moment_text, timeline
 from .table import place_text
@@ -118,13 +118,12 @@ def _hash(text: str) -> str:
 
 
 def _head(title: str, classes: dict[str, str]) -> str:
-    style = _asset("archive_report.css") + "".join(
-        ".{}{{--c:#{:02x}{:02x}{:02x}}}\n".format(class_, *colour_of(label))
-        for label, class_ in classes.items()
+    style = _asset("report_page.css") + "".join(
+        f".{class_}{{--c:{web_colour(label)}}}\n" for label, class_ in classes.items()
     )
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
-        f"script-src {_hash(_asset('archive_report.js'))}; base-uri 'none'; form-action 'none'"
+        f"script-src {_hash(_asset('report_page.js'))}; base-uri 'none'; form-action 'none'"
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -329,7 +328,7 @@ def _foot(archive: Archive, written: Written) -> str:
     if written.n_pictures >= MAX_PICTURES:
         lines.append(f"A page has at most {MAX_PICTURES} pictures; the last files have none.")
     lines.append("Scores: 0.5 is as likely as not. Made by playspot report.")
-    script = _asset("archive_report.js")
+    script = _asset("report_page.js")
     return (
         f"<footer><p>{' '.join(lines)}</p></footer>\n<script>{script}</script>\n</body>\n</html>\n"
     )

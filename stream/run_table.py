@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .events import Event, LiveStep
-from .run_records import Record
+from .hub import Record
 from .status import RunStatus, SourceStatus, WorkerStatus
 from .timeline import STEP
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from .drawing import colour_of
+from .drawing import web_colour
 from .one_line import printable
 from .played import time_text
 from .run_table import RunTable, SourceRow
@@ -95,7 +95,7 @@ def summary(table: RunTable) -> list[Text]:
         line.append(f"{steps} steps, dropped {_dropped(row, 60) or 'none'}; ", "dim")
         totals = sorted(row.totals.items(), key=lambda item: (-item[1].seconds, item[0]))
         for label, total in totals[:MAX_CURVES]:
-            line.append(f"{printable(label)} ", _style(label))
+            line.append(f"{printable(label)} ", web_colour(label))
             line.append(f"{time_text(total.seconds)} ({total.n}x, best {total.top_score:.2f})  ")
         more = len(totals) - MAX_CURVES
         line.append("nothing was played" if not totals else f"+ {more} more" if more > 0 else "")
@@ -226,7 +226,7 @@ class _Drawing:
 
     def _curve(self, row: SourceRow, label: str) -> Text:
         playing = next((p for p in row.now_playing if p.label == label), None)
-        style = _style(label) if playing else "dim"
+        style = web_colour(label) if playing else "dim"
         line = Text("  ")
         line.append(_cut(printable(label), self._name_width - 2), f"{style} bold")
         score = row.score(label) if playing is None else playing.score
@@ -235,7 +235,7 @@ class _Drawing:
         room = self._width - cell_len(line.plain) - 2
         if room > 0:
             scores = row.curve(label, room)
-            line.append(f"  {curve_text(scores, is_ascii=self._is_ascii)}", _style(label))
+            line.append(f"  {curve_text(scores, is_ascii=self._is_ascii)}", web_colour(label))
         return line
 
     def _short_heading(self) -> Text:
@@ -264,9 +264,9 @@ class _Drawing:
             problem[0].plain = problem[0].plain.strip()
             return line.append_text(problem[0])
         for playing in sorted(row.now_playing, key=lambda p: -p.score):
-            line.append(f"{printable(playing.label)} ", f"{_style(playing.label)} bold")
+            line.append(f"{printable(playing.label)} ", f"{web_colour(playing.label)} bold")
             scores = row.curve(playing.label, 8)
-            line.append(curve_text(scores, is_ascii=self._is_ascii), _style(playing.label))
+            line.append(curve_text(scores, is_ascii=self._is_ascii), web_colour(playing.label))
             line.append(f" {playing.score:.2f}  ")
         return line
 
@@ -288,11 +288,6 @@ def _cut(text: str, width: int) -> str:
     if cell_len(text) > width > 2:
         text = set_cell_size(text, width - 2).rstrip() + ".."
     return set_cell_size(text, max(0, width))
-
-
-def _style(label: str) -> str:
-    red, green, blue = colour_of(label)
-    return f"rgb({red},{green},{blue})"
 
 
 def _state_style(row: SourceRow) -> str:

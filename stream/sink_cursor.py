@@ -5,7 +5,6 @@ the others it is in a file: each is delivered at least once.
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from .events import Event
 from .journal_reader import Position
 from .sink import Sink, SinkError
 from .status import Status
+from .whole_file import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +135,8 @@ def save_cursor(path: Path, kept: BaseModel) -> None:
     SinkError
         If it cannot be written.
     """
-    new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(kept.model_dump_json())
-        new.replace(path)
+        write_private(path, kept.model_dump_json())
     except OSError as error:
         raise SinkError(f"{path}: cannot be written ({error.strerror})") from None

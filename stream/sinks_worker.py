@@ -8,7 +8,6 @@ it has gone, and until they have delivered all that it left, for `GRACE` seconds
 not delivered by then is delivered by the next run of the program, from the position.
 """
 
-import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -20,22 +19,20 @@ from types import FrameType
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from .hub import hub_socket, record_of
 from .journal_reader import Position, beginning
 from .output_config import DatabaseConfig, JsonLinesConfig, MqttConfig, WebhookConfig
 from .sink import Sink, SinkError
 from .sink_cursor import ExactSink, WithCursor
 from .sink_runner import SinkRunner
 from .sockets import endpoint
-from .status import parse_status
+from .status import RunStatus, SourceStatus
 from .topics import STATUS_ROOT
 from .worker import Worker
 
 LOOP_MS = 100  # how long a turn waits for statuses
 GRACE = 1.5  # s from SIGTERM to the end
 LAST_WORDS = 0.3  # s more, to close what can be closed
-QUEUE = 1000  # statuses that wait
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,9 +109,9 @@ def _make_jsonl(job: SinksJob, config: JsonLinesConfig) -> ExactSink:
 
 
 def _make_database(job: SinksJob, config: DatabaseConfig) -> ExactSink:
-    from .sqlite_sink import SqliteSink
+    from .database_sink import DatabaseSink
 
-    return SqliteSink(config, job.journal)
+    return DatabaseSink(config, job.journal)
 
 
 def _make_mqtt(job: SinksJob, config: MqttConfig) -> ExactSink:
@@ -148,13 +145,10 @@ class _Hub:
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> None:
         self.is_connected = False
-        self._socket = context.socket(zmq.SUB)
-        self._socket.set_hwm(QUEUE)
-        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket = hub_socket(context, [STATUS_ROOT])
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
         )
-        self._socket.subscribe(STATUS_ROOT)
         self._socket.connect(address)
 
     def pass_on(self, runners: list[SinkRunner], timeout_ms: int) -> None:
@@ -164,14 +158,10 @@ class _Hub:
             self.is_connected = event["event"] == zmq.EVENT_CONNECTED
         while self._socket.poll(timeout_ms):
             timeout_ms = 0
-            body = self._socket.recv_multipart()[-1]
-            try:
-                status = parse_status(body)
-            except ValueError:
-                logger.debug("skipped a message that is no status")
-                continue
-            for runner in runners:
-                runner.note(status)
+            status = record_of(self._socket.recv_multipart())
+            if isinstance(status, RunStatus | SourceStatus):
+                for runner in runners:
+                    runner.note(status)
 
     def close(self) -> None:
         """Close the sockets."""

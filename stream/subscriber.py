@@ -13,17 +13,11 @@ import zmq
 
 from .addresses import DEFAULT_ENDPOINT
 from .events import STEP_SCHEMA, Event, LiveStep
-from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
-from .listener import (
-    EventListener,
-    Listener,
-    OnGap,
-    StateListener,
-    log_gap,
-)
 from .status import STATUS_SCHEMA, Status, parse_status
-from .subscription import Since
+from .subscriber_gaps import Since
+from .subscriber_records import EventListener, Listener, OnGap, StateListener, log_gap
+from .subscriber_socket import OnMismatch, log_mismatch
 from .topics import STATUS_ROOT, STEP_ROOT
 
 R = TypeVar("R")

@@ -11,12 +11,12 @@ import zmq.asyncio
 
 from .addresses import DEFAULT_ENDPOINT
 from .events import Event, LiveStep
-from .inlet import OnMismatch, log_mismatch
 from .keys import ClientKeys
-from .listener import EventListener, Listener, OnGap, log_gap
 from .status import Status
 from .subscriber import status_listener, step_listener, wait_ms
-from .subscription import Since
+from .subscriber_gaps import Since
+from .subscriber_records import EventListener, Listener, OnGap, log_gap
+from .subscriber_socket import OnMismatch, log_mismatch
 
 R = TypeVar("R")
 

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .drawing import colour_of
+from .drawing import web_colour
 from .events import Point
 from .media import SourceInfo
 from .one_line import shown_path
@@ -224,8 +224,7 @@ def _now(parts: list[Part], media_time: float) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for part in parts:
         mark = part.at(media_time)
-        red, green, blue = colour_of(part.label)
-        style = f"rgb({red},{green},{blue})"
+        style = web_colour(part.label)
         bar = ProgressBar(
             total=1.0,
             completed=mark.score,
@@ -239,8 +238,7 @@ def _now(parts: list[Part], media_time: float) -> RenderableType:
 
 
 def _name(label: str) -> Text:
-    red, green, blue = colour_of(label)
-    return Text.assemble(("  ", f"on rgb({red},{green},{blue})"), f" {label}")
+    return Text.assemble(("  ", f"on {web_colour(label)}"), f" {label}")
 
 
 def _by_label(played: Played) -> dict[str, list[Part]]:

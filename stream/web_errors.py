@@ -53,11 +53,6 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(status: int, message: str) -> HTTPException:
-    """Return the exception that answers a request with an error."""
-    return HTTPException(status, message)
-
-
 def first_error(items: Sequence[Mapping[str, Any]]) -> str:
     """Return what is wrong first in a list of Pydantic's, in words.
 

@@ -8,12 +8,13 @@ replayed before what came after it.
 """
 
 import asyncio
+import heapq
 import json
 import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -23,7 +24,7 @@ from .status import RunStatus, SourceStatus, parse_status
 from .topics import HEARTBEAT_ROOT, HEAT_ROOT, STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
 from .web_client import Client, Resume, StoppedError
 from .web_messages import Told, Watch
-from .web_replay import Replayed, ReplayError
+from .web_replay import ReplayError, Replays
 from .wire import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,11 @@ LOOK_BACK = 200  # events of a source asked for at once, to find those after a t
 FRESH = 3.0  # seconds for which what was heard of the run counts
 
 
-class Replays(Protocol):
-    """Where missed events come from."""
+class _Past(NamedTuple):
+    """An event that was replayed."""
 
-    async def fetch(self, source: str, since: int, until: int | None = None) -> Replayed:
-        """Return events of a source in the order of `seq`, or raise `ReplayError`."""
-        ...
+    wall_time: float
+    told: Told
 
 
 class Live:
@@ -169,38 +169,34 @@ class Live:
         Only as far back as events are kept for replay; of another run, all of this one.
         """
         own = await self._replayed(source, seq if system_id == self.system_id else 0)
-        is_known = system_id == self.system_id and own and own[0][0].seq == seq
-        after = own[0][0].wall_time if is_known else 0.0
-        found = own[1:] if is_known else own
+        is_known = system_id == self.system_id and own and own[0].told.seq == seq
+        after = own[0].wall_time if is_known else 0.0
+        found = [own[1:] if is_known else own]
         for other, following in list(self._next.items()):
             if other != source:
-                found += await self._replayed_after(other, following, after)
-        found.sort(key=lambda pair: (pair[0].wall_time, pair[0].source, pair[0].seq))
-        return [_told(event, body) for event, body in found]
+                found.append(await self._replayed_after(other, following, after))
+        # Merged, not sorted: those of a source stay in order if the clock was set back.
+        return [past.told for past in heapq.merge(*found, key=lambda past: past.wall_time)]
 
-    async def _replayed(
-        self, source: str, since: int, until: int | None = None
-    ) -> list[tuple[Event, str]]:
-        found: list[tuple[Event, str]] = []
+    async def _replayed(self, source: str, since: int, until: int | None = None) -> "list[_Past]":
+        found: list[_Past] = []
         while True:
             replayed = await self.replays.fetch(source, since, until)
-            found += replayed.events
-            since = found[-1][0].seq + 1 if found else since
+            found += [_Past(event.wall_time, _told(event, body)) for event, body in replayed.events]
+            since = found[-1].told.seq + 1 if found else since
             if not replayed.events or since >= (replayed.next if until is None else until):
                 return found
 
-    async def _replayed_after(
-        self, source: str, following: int, wall_time: float
-    ) -> list[tuple[Event, str]]:
+    async def _replayed_after(self, source: str, following: int, wall_time: float) -> "list[_Past]":
         """Return the events of a source that are younger than a time; looks from the end back."""
         found = await self._replayed(source, following)
         while following > 0:
             first = max(0, following - LOOK_BACK)
             part = await self._replayed(source, first, following)
             found, following = part + found, first
-            if not part or part[0][0].wall_time <= wall_time:
+            if not part or part[0].wall_time <= wall_time:
                 break
-        return [pair for pair in found if pair[0].wall_time > wall_time]
+        return [past for past in found if past.wall_time > wall_time]
 
     def _event(self, event: Event, body: str, *, is_open: bool) -> None:
         if event.system_id != self.system_id:
@@ -246,8 +242,13 @@ class Live:
         except ReplayError as error:
             logger.warning("%s: events before seq %d did not arrive: %s", source, until, error)
         finally:
-            for event, told in self._held.pop(source, []):
-                if event.seq >= self._next[source]:
+            for event, told in sorted(self._held.pop(source, []), key=lambda held: held[0].seq):
+                if source in self._held:  # there is a further gap among them
+                    self._held[source].append((event, told))
+                elif event.seq > max(self._next[source], until):
+                    self._held[source] = [(event, told)]
+                    self._fill(source, event.seq)
+                elif event.seq >= self._next[source]:
                     self._publish(event, told)
 
     def _beat(self, heartbeat: Heartbeat, body: str) -> None:
@@ -272,7 +273,8 @@ class Live:
             self.rates.keep(status.sources)
             for gone in self.sources.keys() - status.sources.keys():
                 del self.sources[gone]
-                self._told = {key: told for key, told in self._told.items() if key[1] != gone}
+            kept = {*status.sources, ""}  # a last step may come after its source has gone
+            self._told = {key: told for key, told in self._told.items() if key[1] in kept}
         self._state(Told("status", body, source))
 
     def _state(self, told: Told) -> None:

@@ -13,6 +13,7 @@ from .wire import ReplayAnswer, ReplayRequest
 
 DEADLINE = 2.0  # seconds for an answer
 QUEUE = 100
+AT_ONCE = 4  # requests on their way; the publisher holds few answers for one peer
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Replays:
         self.socket.set_hwm(QUEUE)
         self.socket.connect(endpoint(run, "replay-hub"))
         self._waiting: dict[str, asyncio.Future[Replayed]] = {}
+        self._turn = asyncio.Semaphore(AT_ONCE)
         self._n = 0
 
     async def fetch(self, source: str, since: int, until: int | None = None) -> Replayed:
@@ -85,15 +87,16 @@ class Replays:
         number = str(self._n)
         fields = {"id": number, "source": source, "from": since, "until": until}
         request = ReplayRequest.model_validate(fields)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        try:
-            body = request.model_dump_json(by_alias=True).encode()
-            self.socket.send(body, zmq.DONTWAIT)
-            return await asyncio.wait_for(future, DEADLINE)
-        except (zmq.Again, TimeoutError):
-            raise ReplayError("the publisher does not answer; try again") from None
-        finally:
-            del self._waiting[number]
+        async with self._turn:
+            future = self._waiting[number] = asyncio.get_running_loop().create_future()
+            try:
+                body = request.model_dump_json(by_alias=True).encode()
+                self.socket.send(body, zmq.DONTWAIT)
+                return await asyncio.wait_for(future, DEADLINE)
+            except (zmq.Again, TimeoutError):
+                raise ReplayError("the publisher does not answer; try again") from None
+            finally:
+                del self._waiting[number]
 
     def take(self, parts: Sequence[bytes]) -> None:
         """Take in an answer; raises `ValueError` for what is none."""

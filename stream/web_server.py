@@ -25,6 +25,7 @@ MESSAGE_BYTES = 64 * 1024  # of a message of a WebSocket
 PING_INTERVAL = 20.0  # s
 MOST_CONNECTIONS = 256
 KEEP_ALIVE = 10  # seconds that an idle connection is kept
+UNREAD_TIME = 120.0  # seconds for which a client may read nothing of what waits for it
 SEND_BUFFER = 128 * 1024  # bytes in the kernel for a client: more would be pictures of long ago
 GRACE = 1  # seconds for answers that are on their way when the process ends
 
@@ -95,6 +96,9 @@ def bind(config: WebConfig) -> sockets.socket:
     try:
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(sockets, "TCP_USER_TIMEOUT"):  # inherited by connections
+            unread_ms = round(1000 * UNREAD_TIME)
+            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, unread_ms)
         socket.bind(address)
         socket.listen(128)
     except OSError as error:

@@ -55,7 +55,7 @@ def serve_web(worker: Worker, run: str, job: WebJob) -> None:
         If a package of the extra is not installed.
     """
     try:
-        from .web_process import WebProcess  # here, so that the supervisor does not load all that
+        from .web_loop import WebLoop
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"the live page needs {error.name}: pip install 'playspot[web]'"
@@ -64,6 +64,6 @@ def serve_web(worker: Worker, run: str, job: WebJob) -> None:
     async def serve() -> None:
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        await WebProcess(worker, run, job).serve(stopped)
+        await WebLoop(worker, run, job).serve(stopped)
 
     asyncio.run(serve())

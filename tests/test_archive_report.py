@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from playspot.stream.__main__ import app
 from playspot.stream.archive_reader import ArchiveError, read_archive
+from playspot.stream.database_sink import DatabaseSink
 from playspot.stream.events import Event
 from playspot.stream.journal_reader import Position
 from playspot.stream.output_config import DatabaseConfig
 from playspot.stream.report_page import fair_share
-from playspot.stream.sqlite_sink import SqliteSink
 from playspot.stream.timeline import STEP
 
 MODEL = {"name": "m", "hash": "h", "engine": "e", "precision": "fp32"}
@@ -291,7 +291,7 @@ def test_a_file_in_which_nothing_is_played_is_named(tmp_path: Path) -> None:
 
 def test_a_database_of_a_live_run_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
-    sink = SqliteSink(DatabaseConfig(path=path), tmp_path)
+    sink = DatabaseSink(DatabaseConfig(path=path), tmp_path)
     events = [Event(**event) for event in part("stage", "drum", 1.0, 3.0, wall=DAY)]
     sink.take(events, Position())
     sink.close()

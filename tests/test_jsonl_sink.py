@@ -201,7 +201,7 @@ def test_a_position_that_cannot_be_saved_takes_the_lines_back(
 ) -> None:
     sent = event_feed.Stage().play(20)
     sink.take(sent[:10], Position())
-    blocker = cursor.with_name(cursor.name + ".new")
+    blocker = cursor.with_name(f".{cursor.name}.partial")
     blocker.mkdir()
     with pytest.raises(SinkError, match="Is a directory"):
         sink.take(sent[10:], Position())

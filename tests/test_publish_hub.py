@@ -244,3 +244,29 @@ def test_too_many_subscriptions_are_refused_and_counted(
     while publisher.counts()["subscriptions"] and time.monotonic() < deadline:
         publisher.turn()
     assert publisher.counts()["subscriptions"] == 0
+
+
+def test_many_subscriptions_at_once_do_not_hold_up_the_publisher() -> None:
+    def greeting(_name: bytes) -> Iterator[list[bytes]]:
+        time.sleep(0.01)  # as long as it takes to look through the events of a resumed run
+        yield [b"t", b"{}", b"{}"]
+
+    address = endpoint(new_run(), "greeted")
+    with zmq.Context() as context, context.socket(zmq.XPUB) as xpub:
+        public = broadcast.Broadcast(xpub, greeting)
+        xpub.bind(address)
+        with context.socket(zmq.SUB) as subscriber:
+            subscriber.setsockopt(zmq.LINGER, 0)
+            for n in range(100):
+                subscriber.subscribe(f"t{n}")
+            subscriber.connect(address)
+            assert xpub.poll(5000)
+            began, n_turns = time.monotonic(), 0
+            longest = 0.0
+            while public.n_topics < 100 and time.monotonic() < began + 10:
+                turn = time.monotonic()
+                public.greet()
+                longest, n_turns = max(longest, time.monotonic() - turn), n_turns + 1
+        assert public.n_topics == 100
+        assert n_turns > 20
+        assert longest < 0.5

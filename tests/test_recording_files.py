@@ -16,7 +16,6 @@ from playspot.stream.recording_files import (
     Kind,
     RecordingFiles,
     find,
-    forget,
     path_of,
 )
 from playspot.stream.stored_event import StoredEvent
@@ -94,7 +93,6 @@ def test_an_event_over_midnight_is_found_on_either_day(folder: Path) -> None:
 def test_an_id_that_is_none_leads_nowhere(folder: Path, name: str) -> None:
     files_in(folder).close()
     assert find(folder, name, "clip") is None
-    assert forget(folder, name) == 0
     with pytest.raises(ValueError, match="is no id of an event"):
         path_of(folder, name, NOW, "clip")
 
@@ -201,14 +199,4 @@ def test_other_files_in_the_folder_are_left_alone(folder: Path) -> None:
     files.retire()
     assert own.exists()
     assert files.n_bytes == 10
-    files.close()
-
-
-def test_an_event_can_be_forgotten(folder: Path) -> None:
-    files = files_in(folder)
-    put(files, 1)
-    put(files, 1, kind="snapshot")
-    put(files, 2)
-    assert forget(folder, "stage.1a2b3c4d.1") == 2
-    assert find(folder, "stage.1a2b3c4d.2", "clip") is not None
     files.close()

@@ -17,8 +17,8 @@ import pytest
 import zmq
 
 from playspot.stream import sink_runner
-from playspot.stream.event_store import EventStore
 from playspot.stream.events import Event, ModelInfo
+from playspot.stream.history import History
 from playspot.stream.journal import Journal
 from playspot.stream.journal_reader import Position
 from playspot.stream.messages import receive
@@ -37,7 +37,7 @@ RUN = "run1"
 ZYGOTE = """
 import os, signal, sys
 from pathlib import Path
-import playspot.stream.jsonl_sink, playspot.stream.sqlite_sink
+import playspot.stream.jsonl_sink, playspot.stream.database_sink
 from playspot.stream.output_config import DatabaseConfig, JsonLinesConfig
 from playspot.stream.sinks_worker import GRACE, SinksJob, serve_sinks
 from playspot.stream.worker import main
@@ -126,7 +126,7 @@ def merged(events: list[Event]) -> list[StoredEvent]:
 
 
 def stored(path: Path) -> list[StoredEvent]:
-    store, found, cursor = EventStore(path), [], None
+    store, found, cursor = History(path), [], None
     while True:
         page, cursor = store.search(limit=500, cursor=cursor)
         found += page
@@ -268,7 +268,7 @@ def test_statuses_reach_the_sinks(tmp_path: Path, zygote: Zygote, event_feed: Mo
     path = tmp_path / "events.sqlite"
 
     def is_known() -> bool:
-        with EventStore(path)._opened() as connection:
+        with History(path)._opened() as connection:
             return connection is not None and bool(
                 connection.execute("SELECT * FROM sources WHERE name = 'stage'").fetchall()
             )

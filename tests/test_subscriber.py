@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 import zmq
 
-from playspot.stream import broadcast, inlet, publish, subscription
+from playspot.stream import broadcast, publish, subscriber_gaps, subscriber_socket
 from playspot.stream.addresses import EndpointError
 from playspot.stream.event_lines import EventLines
 from playspot.stream.event_ring import SentEvent
 from playspot.stream.events import Event, LiveStep, ModelInfo
-from playspot.stream.inlet import SchemaMismatch
 from playspot.stream.keys import make_client_keys, make_server_keys
-from playspot.stream.listener import EventListener, replay_address
 from playspot.stream.publish import Publisher
 from playspot.stream.subscriber import listen
 from playspot.stream.subscriber_async import listen_async, statuses_async, steps_async
+from playspot.stream.subscriber_records import EventListener, replay_address
+from playspot.stream.subscriber_socket import SchemaMismatch
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
 DEADLINE = 10.0
@@ -112,7 +112,7 @@ def linked(context: "zmq.Context[zmq.Socket[bytes]]", **options: Any) -> Iterato
 @pytest.fixture
 def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcast, "QUEUE", 20)
-    monkeypatch.setattr(inlet, "QUEUE", 20)
+    monkeypatch.setattr(subscriber_socket, "QUEUE", 20)
     monkeypatch.setattr(publish, "HEARTBEAT_INTERVAL", 0.05)
 
 
@@ -220,7 +220,7 @@ def test_a_program_that_was_restarted_goes_on_where_it_was(
 def test_a_publisher_that_cannot_replay_is_listened_to_as_well(
     context: "zmq.Context[zmq.Socket[bytes]]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "ASK_AGAIN", 0.02)
+    monkeypatch.setattr(subscriber_gaps, "ASK_AGAIN", 0.02)
     gaps: list[tuple[str, int, int]] = []
     got: list[Event] = []
     with closing(context.socket(zmq.XPUB)) as socket:
@@ -277,7 +277,7 @@ def test_messages_of_another_major_version_are_told_once_and_never_read(
 def test_by_default_another_major_version_is_one_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    inlet.log_mismatch(SchemaMismatch("t", "playspot/event/2", "playspot/event/1"))
+    subscriber_socket.log_mismatch(SchemaMismatch("t", "playspot/event/2", "playspot/event/1"))
     (line,) = caplog.messages
     assert "'playspot/event/2'" in line
     assert "'playspot/event/1'" in line
@@ -316,7 +316,9 @@ def test_keys_open_the_events_and_the_replay(
             got += events.take(time.monotonic())
             assert stranger.take(time.monotonic()) == []
     assert [event.seq for event in got] == [0, 1]
-    assert caplog.messages == [f"{publisher.endpoint} does not let us in: {inlet.NO_MATCH}"]
+    assert caplog.messages == [
+        f"{publisher.endpoint} does not let us in: {subscriber_socket.NO_MATCH}"
+    ]
 
 
 def test_where_to_ask_is_known_by_the_way_that_events_come() -> None:

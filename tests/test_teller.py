@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from playspot.stream.event_lines import heard_line
 from playspot.stream.events import Event, ModelInfo
 from playspot.stream.live_table import live_table
-from playspot.stream.report import heard_line
 from playspot.stream.run_screen import RunScreen
 
 

@@ -116,6 +116,18 @@ def test_a_gap_is_filled_before_what_came_after_it() -> None:
     play(work())
 
 
+def test_a_further_gap_among_those_that_wait_is_filled_too() -> None:
+    async def work() -> None:
+        live, client = Live(RUN, Kept(*map(event, range(10)))), Client("ws")
+        live.watch(client, EVENTS)
+        for seq in (0, 3, 7, 8):
+            live.take(message(event(seq)))
+        await settled(live)
+        assert seqs(client) == list(range(9))
+
+    play(work())
+
+
 def test_a_gap_that_nothing_follows_is_seen_by_the_heartbeat() -> None:
     async def work() -> None:
         live, client = Live(RUN, Kept(*map(event, range(4)))), Client("ws")
@@ -203,6 +215,18 @@ def test_the_events_after_one_are_those_of_all_sources_in_the_order_of_time() ->
     play(work())
 
 
+def test_the_events_of_a_source_stay_in_order_though_the_clock_was_set_back() -> None:
+    async def work() -> None:
+        of_stage = [event(n, wall_time=w) for n, w in enumerate((100.0, 105.0, 101.0, 102.0))]
+        live = Live(RUN, Kept(*of_stage, event(0, "hall", wall_time=103.0)))
+        live.take(heartbeat(stage=4, hall=1))
+        found = await live.missed_after(RUN, "stage", 0)
+        assert [told.seq for told in found if told.source == "stage"] == [1, 2, 3]
+        assert [told.seq for told in found if told.source == "hall"] == [0]
+
+    play(work())
+
+
 def test_of_state_a_client_gets_the_latest_only() -> None:
     async def work() -> None:
         live, client = Live(RUN, Kept()), Client("ws")
@@ -275,6 +299,9 @@ def test_a_source_that_is_gone_is_forgotten() -> None:
     assert list(live.sources) == ["stage"]
     live.take([b"playspot/status/v1/", b"{}", of_run.encode()])
     assert live.sources == {}
+    assert live.steps() == {}
+    live.take([b"playspot/steps/v1/stage/", b"{}", b"{}"])  # it was still on its way
+    live.take([b"playspot/status/v1/", b"{}", of_run.encode()])
     assert live.steps() == {}
 
 

@@ -1,5 +1,6 @@
 """The web process itself: addresses, TLS, signs of life, and how it ends."""
 
+import errno
 import os
 import signal
 import socket
@@ -51,6 +52,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def secure(web: ModuleType, certificate: tuple[Path, Path]) -> Iterator[Run]:
     with web.ServedRun(certificate=certificate[0], private_key=certificate[1]) as run:
         yield run
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT")
+def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playspot.stream.web_server.UNREAD_TIME", 0.5)
+    with bind(WebConfig(listen="127.0.0.1:0")) as listening, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(listening.getsockname())
+        listening.setblocking(True)
+        served, _ = listening.accept()
+        served.setblocking(True)
+        with served, pytest.raises(TimeoutError, match="timed out") as error:
+            served.sendall(bytes(64 << 20))  # more than any kernel holds
+        assert error.value.errno == errno.ETIMEDOUT
 
 
 def test_an_address_that_is_taken_is_one_line() -> None:
@@ -185,7 +200,7 @@ def test_a_process_that_cannot_listen_says_so() -> None:
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    monkeypatch.delitem(sys.modules, "playspot.stream.web_process")
+    monkeypatch.delitem(sys.modules, "playspot.stream.web_loop")
     for name in [name for name in sys.modules if name.startswith("playspot.stream.api_")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "playspot.stream.web_app")

@@ -22,7 +22,7 @@ import websockets.sync.client
 import zmq
 
 from playspot.stream.database import open_database
-from playspot.stream.event_rows import write_event
+from playspot.stream.database_rows import write_event
 from playspot.stream.events import Event, LiveStep, ModelInfo
 from playspot.stream.messages import Message, receive, send
 from playspot.stream.output_config import WebConfig
@@ -32,7 +32,7 @@ from playspot.stream.recording_files import Kind, path_of
 from playspot.stream.sockets import new_run, pull, push
 from playspot.stream.status import RunStatus, SourceStatus
 from playspot.stream.stored_event import StoredEvent
-from playspot.stream.web_process import WebProcess
+from playspot.stream.web_loop import WebLoop
 from playspot.stream.web_worker import WebJob
 from playspot.stream.wire import Heat
 from playspot.stream.worker import Worker
@@ -219,7 +219,7 @@ class ServedRun:
                 loop.call_soon_threadsafe(stopped.set)
 
             self._stop = stop
-            await WebProcess(worker, self._run, self.job).serve(stopped)
+            await WebLoop(worker, self._run, self.job).serve(stopped)
             self._stop = lambda: None
 
         try:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from .faults import EXTRA, KINDS, Fault, Faults, is_gone
 from .rtsp_server import RtspServer
-from .soak_checks import FaultRecord, Records
-from .soak_outputs import SETTLE_TIME, OutputRecords, Outputs
+from .soak_outputs import SETTLE_TIME, Outputs
+from .soak_records import FaultRecord, OutputRecords, Records
 from .soak_run import RunUnderTest, SoakError, can_mount
 from .soak_watch import Witness
 
@@ -28,7 +28,7 @@ BREATH = (2.0, 6.0)  # s between two faults
 NEXT_PATIENCE = 30.0  # s, for the next run to deliver what the last one had no time for
 DRAIN_PATIENCE = 10.0  # s, for the accounts after the sources are turned off
 QUIET_PART = 0.25  # of the time, at the end: nothing is broken, memory may settle
-QUIET_LEAST = 4.0  # s
+QUIET_LEAST = 2.5  # s
 SOURCE_TIMEOUT = 3.0  # s; of the sources: a stall is longer
 SEED = 300_200
 SCENE_SECONDS, SCENE_SIZE = 20.0, (320, 180)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stream.stored_event import captured_at
-from .ledger import Copies, Row, Rows
+from .ledger import Copies, Row
 from .soak_clients import (
     JPEG_END,
     JPEG_START,
@@ -251,48 +251,6 @@ class Outputs:
                 self.hear(place, captured_at(event))
 
         return take
-
-
-@dataclass
-class OutputRecords:
-    """What the checks look at.
-
-    Attributes
-    ----------
-    journal : Copies
-        What all places must have.
-    rows : Rows
-        What the database must have.
-    copies : dict
-        Place to what it has got.
-    until : dict
-        Source to the `seq` that it had reached when the run was told to stop: the live page ends
-        with it, so it need not have told of what came after.
-    database, history : list of str
-        Ids of events that are wrong in the database, and, of sources that were off by then, over
-        HTTP.
-    n_pictures, n_broken_pictures : int
-        Of the live picture.
-    n_recordings : int
-    broken_recordings : list of str
-    n_replayed : int
-        Events that subscribers had missed and got again.
-    n_next_run : int
-        Events that the broker and the webhook got from the next run only.
-    """
-
-    journal: Copies
-    rows: Rows
-    copies: dict[str, Copies]
-    until: dict[str, int] = field(default_factory=dict)
-    database: list[str] = field(default_factory=list)
-    history: list[str] = field(default_factory=list)
-    n_pictures: int = 0
-    n_broken_pictures: int = 0
-    n_recordings: int = 0
-    broken_recordings: list[str] = field(default_factory=list)
-    n_replayed: int = 0
-    n_next_run: int = 0
 
 
 def _modified(path: Path) -> float:

@@ -10,8 +10,8 @@ from rich.table import Table
 from .benchmark_report import machine, versions
 from .report import plain
 from .slopes import Curve
-from .soak_checks import Check, Records
-from .soak_outputs import OutputRecords
+from .soak_checks import Check
+from .soak_records import OutputRecords, Records
 from .soak_watch import Witness
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..stream.status import PublisherStatus, RunStatus, SourceStatus
 from .faults import EXTRA
 from .ledger import Copies, EventLedger, Rows, StepLedger, is_whole
 from .slopes import Curve, Trend, memory_mb, n_files
-from .soak_checks import Worst
+from .soak_records import Worst
 
 TOPICS = "playspot/"
 STEPS, STATUS = "playspot/steps/", "playspot/status/"

@@ -5,17 +5,15 @@ else goes to standard error.
 """
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from .detect import FileReport
-from .events import Event
-from .one_line import printable, shown_path
+from .one_line import shown_path
 from .played import time_text
-from .table import LiveView, place_text, print_line, print_summary
+from .table import LiveView, print_line, print_summary
 
 
 class Reporter:
@@ -63,34 +61,3 @@ class Reporter:
             print_line(self._people, f"note: {note}")
         for path in report.written.values():
             print_line(self._people, f"wrote {shown_path(path)}")
-
-
-def event_line(event: Event) -> str:
-    """Return an event as one plain line.
-
-    Examples
-    --------
-    >>> event_line(Event(type="new", id="a", source="stage", label="drum", score=0.9,
-    ...     top_score=0.9, start_time=1.0, time=1.5, wall_time=0, step=3, seq=0, system_id="b",
-    ...     model={"name": "m", "hash": "h", "engine": "e", "precision": "fp32"}))
-    'stage  0:01.5  new     drum        0.90  no picture'
-    """
-    return (
-        f"{event.source}  {time_text(event.time, decimals=1)}  {event.type:<6}  "
-        f"{event.label:<10}  {event.score:.2f}  {place_text(event.point)}"
-    )
-
-
-def heard_line(event: Event) -> str:
-    """Return an event of any publisher as one plain line, with the local time in front.
-
-    An end says how long was played and the best score, in place of where. Control characters are
-    left out.
-    """
-    clock = time.strftime("%H:%M:%S", time.localtime(event.wall_time))
-    line = event_line(event)
-    if event.type == "end" and event.end_time is not None:
-        seconds = event.end_time - event.start_time
-        line = line.removesuffix(place_text(event.point))
-        line += f"after {seconds:.1f} s, best {event.top_score:.2f}"
-    return f"{clock}  {printable(line)}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from .database import BUSY_TIMEOUT, DatabaseError, check_version, database_error, version_of
-from .event_rows import SELECT, stored_event
+from .database_rows import SELECT, stored_event
 from .stored_event import StoredEvent
 
 MOST = 500  # events of a page
@@ -24,7 +24,7 @@ MAX_VALUES = 100  # sources or labels that are searched for at once
 TIME_LIMIT = 5.0  # s a query may take
 
 
-class EventStore:
+class History:
     """The events of a database.
 
     Parameters
@@ -34,7 +34,7 @@ class EventStore:
 
     Examples
     --------
-    >>> EventStore(Path("no such database.sqlite")).search(labels=["violin"])
+    >>> History(Path("no such database.sqlite")).search(labels=["violin"])
     ([], None)
     """
 

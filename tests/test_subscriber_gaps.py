@@ -7,9 +7,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from playspot.stream import subscription as rules
+from playspot.stream import subscriber_gaps as rules
 from playspot.stream.events import Event, ModelInfo
-from playspot.stream.subscription import ASK_AGAIN, TRIES, Gap, Subscription
+from playspot.stream.subscriber_gaps import ASK_AGAIN, TRIES, Gap, Subscription
 from playspot.stream.wire import Heartbeat, ReplayAnswer, ReplayRequest
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")

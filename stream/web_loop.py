@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import zmq
 
+from .hub import hub_socket
 from .measure import Measures
 from .messages import unpack
 from .previews import PreviewInlet
@@ -29,14 +30,13 @@ from .worker import Worker
 
 TURN = 0.1  # seconds between two turns
 BATCH = 200  # messages taken before others of the loop get their turn
-HUB_QUEUE = 10_000
 
 Take = Callable[[list[bytes]], None]
 
 logger = logging.getLogger(__name__)
 
 
-class WebProcess:
+class WebLoop:
     """The sockets of the run, and the server; made and used in an event loop.
 
     Parameters
@@ -49,12 +49,8 @@ class WebProcess:
 
     def __init__(self, worker: Worker, run: str, job: WebJob) -> None:
         self._worker, self._job = worker, job
-        self._hub = worker.context.socket(zmq.SUB)
-        self._hub.setsockopt(zmq.LINGER, 0)
-        self._hub.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
-        self._hub.set_hwm(HUB_QUEUE)
-        for root in (TOPIC_ROOT, STEP_ROOT, STATUS_ROOT, HEARTBEAT_ROOT):
-            self._hub.subscribe(root)
+        topics = (TOPIC_ROOT, STEP_ROOT, STATUS_ROOT, HEARTBEAT_ROOT)
+        self._hub = hub_socket(worker.context, topics)
         self._hub.connect(endpoint(run, "hub"))
         self._answers = pull(worker.context, run, "answers", queue=LIVE_QUEUE)
         self._replays = Replays(worker.context, run)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from playspot.stream import event_store
+from playspot.stream import history
 from playspot.stream.database import DatabaseError
-from playspot.stream.event_store import MOST, EventStore
+from playspot.stream.database_sink import DatabaseSink
+from playspot.stream.history import MOST, History
 from playspot.stream.journal_reader import Position
 from playspot.stream.output_config import DatabaseConfig
-from playspot.stream.sqlite_sink import SqliteSink
 from playspot.stream.stored_event import StoredEvent, follow
 
 
@@ -33,7 +33,7 @@ def everything(event_feed: ModuleType) -> list[StoredEvent]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory, event_feed: ModuleType) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("store") / "events.sqlite"
-    sink = SqliteSink(DatabaseConfig(path=path), path.parent)
+    sink = DatabaseSink(DatabaseConfig(path=path), path.parent)
     for number, source in enumerate(("left", "right", "stage")):
         stage = event_feed.Stage(source)
         events = [*stage.play(200, seed=number), stage.event("new"), stage.event("new")]
@@ -42,7 +42,7 @@ def path(tmp_path_factory: pytest.TempPathFactory, event_feed: ModuleType) -> It
     sink.close()
 
 
-def pages(store: EventStore, limit: int = 7, **wanted: Any) -> list[StoredEvent]:
+def pages(store: History, limit: int = 7, **wanted: Any) -> list[StoredEvent]:
     found: list[StoredEvent] = []
     cursor = None
     while True:
@@ -53,13 +53,13 @@ def pages(store: EventStore, limit: int = 7, **wanted: Any) -> list[StoredEvent]
 
 
 def test_everything_comes_newest_first(path: Path, everything: list[StoredEvent]) -> None:
-    assert pages(EventStore(path)) == everything
+    assert pages(History(path)) == everything
 
 
 def test_the_last_page_has_no_cursor(path: Path, everything: list[StoredEvent]) -> None:
-    events, cursor = EventStore(path).search(limit=len(everything))
+    events, cursor = History(path).search(limit=len(everything))
     assert (len(events), cursor) == (len(everything), None)
-    assert EventStore(path).search(limit=len(everything) - 1)[1] is not None
+    assert History(path).search(limit=len(everything) - 1)[1] is not None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_filters_give_what_they_say(
         and event.top_score >= wanted.get("min_score", 0)
         and event.state == wanted.get("state", event.state)
     ]
-    assert pages(EventStore(path), **wanted) == expected
+    assert pages(History(path), **wanted) == expected
 
 
 def test_times_include_the_first_and_exclude_the_second(
@@ -99,16 +99,16 @@ def test_times_include_the_first_and_exclude_the_second(
     times = sorted({event.began_at for event in everything})
     after, before = times[10], times[20]
     expected = [event for event in everything if after <= event.began_at < before]
-    assert pages(EventStore(path), began_after=after, began_before=before) == expected
+    assert pages(History(path), began_after=after, began_before=before) == expected
 
 
 def test_pages_stay_as_they_are_while_events_come_and_go(
     tmp_path: Path, event_feed: ModuleType
 ) -> None:
     path, stage = tmp_path / "events.sqlite", event_feed.Stage()
-    sink = SqliteSink(DatabaseConfig(path=path), tmp_path)
+    sink = DatabaseSink(DatabaseConfig(path=path), tmp_path)
     sink.take(stage.play(100), Position())
-    store = EventStore(path)
+    store = History(path)
     expected = [event.id for event in pages(store)]
     page, cursor = store.search(limit=10)
     found = [event.id for event in page]
@@ -123,13 +123,13 @@ def test_pages_stay_as_they_are_while_events_come_and_go(
 
 
 def test_an_event_is_found_by_its_id(path: Path, everything: list[StoredEvent]) -> None:
-    store = EventStore(path)
+    store = History(path)
     assert store.get(everything[5].id) == everything[5]
     assert store.get("none") is None
 
 
 def test_a_cursor_that_is_none_is_refused(path: Path) -> None:
-    store, rng = EventStore(path), random.Random(3)
+    store, rng = History(path), random.Random(3)
     _, good = store.search(limit=1)
     assert good is not None
     texts = ["[1,2]", "[1.0]", '[NaN, "a"]', '{"a":1}', '[1.5,"\\ud800"]', "[" * 9999, "1"]
@@ -144,11 +144,11 @@ def test_a_cursor_that_is_none_is_refused(path: Path) -> None:
 def test_a_limit_out_of_bounds_is_refused(path: Path) -> None:
     for limit in (0, -1, MOST + 1):
         with pytest.raises(ValueError, match=f"limit {limit} is not in 1 to {MOST}"):
-            EventStore(path).search(limit=limit)
+            History(path).search(limit=limit)
 
 
 def test_odd_values_harm_nothing(path: Path) -> None:
-    store = EventStore(path)
+    store = History(path)
     nan, inf = float("nan"), float("inf")
     assert store.search(began_after=nan) == ([], None)
     assert store.search(began_after=inf)[0] == []
@@ -162,15 +162,15 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     path.write_bytes(b"x" * 5000)
     with pytest.raises(DatabaseError, match="is damaged"):
-        EventStore(path).search()
+        History(path).search()
 
 
 def test_a_search_that_takes_too_long_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_store, "TIME_LIMIT", 0.0)
+    monkeypatch.setattr(history, "TIME_LIMIT", 0.0)
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT count(*) FROM n"
     with (
         pytest.raises(DatabaseError, match="longer than 0 s"),
-        EventStore(path)._opened() as opened,
+        History(path)._opened() as opened,
     ):
         opened.execute(endless)  # type: ignore[union-attr]
 
@@ -178,12 +178,12 @@ def test_a_search_that_takes_too_long_is_ended(path: Path, monkeypatch: pytest.M
 def test_an_empty_file_has_no_events(tmp_path: Path) -> None:
     path = tmp_path / "events.sqlite"
     path.touch()
-    assert EventStore(path).search() == ([], None)
-    assert EventStore(path).get("a") is None
+    assert History(path).search() == ([], None)
+    assert History(path).get("a") is None
 
 
 def test_the_history_cannot_be_changed_through_it(path: Path) -> None:
-    with EventStore(path)._opened() as connection:
+    with History(path)._opened() as connection:
         assert connection is not None
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("DELETE FROM events")

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from playspot.stream import database, sqlite_sink
+from playspot.stream import database, database_sink
 from playspot.stream.database import MIGRATIONS, DatabaseError, open_database, version_of
-from playspot.stream.event_store import EventStore
+from playspot.stream.database_sink import DAY, DatabaseSink
+from playspot.stream.history import History
 from playspot.stream.journal_reader import Position
 from playspot.stream.output_config import DatabaseConfig
 from playspot.stream.sink import SinkError
 from playspot.stream.sink_runner import SinkRunner
-from playspot.stream.sqlite_sink import DAY, SqliteSink
 from playspot.stream.status import SourceStatus
 from playspot.stream.stored_event import StoredEvent, follow
 
@@ -35,8 +35,8 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sink(path: Path, journal: Path) -> Iterator[SqliteSink]:
-    sink = SqliteSink(DatabaseConfig(path=path), journal)
+def sink(path: Path, journal: Path) -> Iterator[DatabaseSink]:
+    sink = DatabaseSink(DatabaseConfig(path=path), journal)
     yield sink
     sink.close()
 
@@ -51,7 +51,7 @@ def merged(events: list[Any]) -> dict[str, StoredEvent]:
 
 def stored(path: Path) -> dict[str, StoredEvent]:
     """Return everything that is stored."""
-    store, events, cursor = EventStore(path), [], None
+    store, events, cursor = History(path), [], None
     while True:
         page, cursor = store.search(limit=500, cursor=cursor)
         events += page
@@ -68,7 +68,7 @@ def rows(path: Path, query: str) -> list[Any]:
 
 
 def test_messages_are_merged_into_one_row_each(
-    sink: SqliteSink, path: Path, event_feed: ModuleType
+    sink: DatabaseSink, path: Path, event_feed: ModuleType
 ) -> None:
     events = event_feed.Stage().play(60)
     for k in range(0, len(events), 7):
@@ -78,7 +78,7 @@ def test_messages_are_merged_into_one_row_each(
 
 
 def test_messages_that_come_again_change_nothing(
-    sink: SqliteSink, path: Path, event_feed: ModuleType
+    sink: DatabaseSink, path: Path, event_feed: ModuleType
 ) -> None:
     events = event_feed.Stage().play(60)
     sink.take(events, Position())
@@ -91,20 +91,20 @@ def test_the_position_is_that_of_the_last_transaction(
 ) -> None:
     position = Position(file=3, offset=77, check=5, seen={"run1": {"stage": 4}})
     for folder, expected in ((journal, Position()), (journal, position)):
-        sink = SqliteSink(DatabaseConfig(path=path), folder)
+        sink = DatabaseSink(DatabaseConfig(path=path), folder)
         assert sink.position() == expected
         sink.take(event_feed.Stage().play(3), position)
         sink.close()
-    other = SqliteSink(DatabaseConfig(path=path), journal / "other")
+    other = DatabaseSink(DatabaseConfig(path=path), journal / "other")
     assert other.position() == Position()
     other.close()
 
 
-def test_only_the_user_may_read_the_file(sink: SqliteSink, path: Path) -> None:
+def test_only_the_user_may_read_the_file(sink: DatabaseSink, path: Path) -> None:
     assert [p.stat().st_mode & 0o077 for p in path.parent.glob("events.sqlite*")] == [0, 0, 0]
 
 
-def test_sources_are_kept_with_their_last_state(sink: SqliteSink, path: Path) -> None:
+def test_sources_are_kept_with_their_last_state(sink: DatabaseSink, path: Path) -> None:
     for wall_time, state in ((5.0, "connecting"), (6.0, "live"), (7.0, "live"), (99.0, "live")):
         fields: Any = {"source": "stage", "url": "rtsp://***@cam", "since": 4.0, "state": state}
         sink.note(SourceStatus(**fields, wall_time=wall_time))
@@ -119,12 +119,12 @@ def test_tables_are_brought_up_to_the_present_version(
 ) -> None:
     events = event_feed.Stage().play(20)
     monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[:1])
-    sink = SqliteSink(DatabaseConfig(path=path), journal)
+    sink = DatabaseSink(DatabaseConfig(path=path), journal)
     sink.take(events, Position(offset=9))
     sink.close()
     later = (*MIGRATIONS, ("ALTER TABLE sources ADD COLUMN seat TEXT", "CREATE TABLE more (a)"))
     monkeypatch.setattr(database, "MIGRATIONS", later)
-    sink = SqliteSink(DatabaseConfig(path=path), journal)
+    sink = DatabaseSink(DatabaseConfig(path=path), journal)
     assert sink.position() == Position(offset=9)
     sink.close()
     assert rows(path, "PRAGMA user_version") == [(len(later),)]
@@ -152,9 +152,9 @@ def test_a_database_of_a_newer_version_is_not_touched(path: Path, journal: Path)
     rows(path, "PRAGMA user_version = 99")
     before = path.read_bytes(), path.stat().st_mtime_ns
     with pytest.raises(SinkError, match=r"newer playspot \(version 99"):
-        SqliteSink(DatabaseConfig(path=path), journal)
+        DatabaseSink(DatabaseConfig(path=path), journal)
     with pytest.raises(DatabaseError, match="newer playspot"):
-        EventStore(path).search()
+        History(path).search()
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
@@ -163,7 +163,7 @@ def test_a_database_of_another_program_is_not_touched(path: Path, journal: Path)
     rows(path, "CREATE TABLE contacts (name)")
     before = path.read_bytes()
     with pytest.raises(SinkError, match="another program"):
-        SqliteSink(DatabaseConfig(path=path), journal)
+        DatabaseSink(DatabaseConfig(path=path), journal)
     assert path.read_bytes() == before
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_database_is_moved_aside(
 ) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database, but long enough to be one" * 100)
-    sink = SqliteSink(DatabaseConfig(path=path), journal)
+    sink = DatabaseSink(DatabaseConfig(path=path), journal)
     sink.take(event_feed.Stage().play(3), Position())
     sink.close()
     (aside,) = path.parent.glob("events.sqlite.damaged-*Z")
@@ -185,14 +185,14 @@ def test_a_file_that_is_no_database_is_moved_aside(
 def test_a_database_that_breaks_is_begun_anew_and_filled_from_the_journal(
     path: Path, journal: Path, event_feed: ModuleType, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    monkeypatch.setattr(sqlite_sink, "LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(database_sink, "LOOK_INTERVAL", 0.0)
     first = event_feed.Stage(system_id="run0").play(30)
     event_feed.journal_with(journal, first, system_id="run0")
     stage = event_feed.Stage()
     second, third = stage.play(30), stage.play(30)
     event_feed.journal_with(journal, second)
     config = DatabaseConfig(path=path)
-    runner = SinkRunner("database", lambda: SqliteSink(config, journal), journal)
+    runner = SinkRunner("database", lambda: DatabaseSink(config, journal), journal)
     runner.start()
     event_feed.wait_for(lambda: stored(path) == merged(first + second))
     if harm == "removed":
@@ -213,7 +213,7 @@ def test_a_database_that_breaks_is_begun_anew_and_filled_from_the_journal(
 
 
 def test_a_database_that_another_program_holds_is_tried_again(
-    sink: SqliteSink, path: Path, event_feed: ModuleType
+    sink: DatabaseSink, path: Path, event_feed: ModuleType
 ) -> None:
     sink._connection.execute("PRAGMA busy_timeout = 10")
     holder = sqlite3.connect(path, isolation_level=None)
@@ -228,7 +228,7 @@ def test_a_database_that_another_program_holds_is_tried_again(
 
 
 def test_a_full_disk_costs_nothing_but_time(
-    sink: SqliteSink, path: Path, event_feed: ModuleType
+    sink: DatabaseSink, path: Path, event_feed: ModuleType
 ) -> None:
     stage = event_feed.Stage()
     first, second = stage.play(20), stage.play(2000)
@@ -252,7 +252,7 @@ def test_a_full_disk_costs_nothing_but_time(
 def test_events_are_removed_so_many_days_after_their_end(
     path: Path, journal: Path, event_feed: ModuleType
 ) -> None:
-    sink = SqliteSink(DatabaseConfig(path=path, keep_days=1), journal)
+    sink = DatabaseSink(DatabaseConfig(path=path, keep_days=1), journal)
     now = time.time()
     long, short = event_feed.Stage("long"), event_feed.Stage("short")
     for stage, ended in ((long, now - DAY + 60), (short, now - DAY - 60)):
@@ -267,8 +267,8 @@ def test_events_are_removed_so_many_days_after_their_end(
 def test_the_oldest_events_go_when_the_file_is_too_large(
     path: Path, journal: Path, event_feed: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_sink, "CLEAN_INTERVAL", 0.0)
-    sink = SqliteSink(DatabaseConfig(path=path, keep_mb=1), journal)
+    monkeypatch.setattr(database_sink, "CLEAN_INTERVAL", 0.0)
+    sink = DatabaseSink(DatabaseConfig(path=path, keep_mb=1), journal)
     events = event_feed.Stage().play(8000)
     sink.take(events, Position())
     size = path.stat().st_size + path.with_name("events.sqlite-wal").stat().st_size

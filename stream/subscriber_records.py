@@ -14,9 +14,9 @@ import zmq
 from pydantic import ValidationError
 
 from .events import SCHEMA, Event
-from .inlet import Inlet, OnMismatch, client_keys, log_mismatch
 from .keys import ClientKeys
-from .subscription import Gap, Since, Subscription
+from .subscriber_gaps import Gap, Since, Subscription
+from .subscriber_socket import Inlet, OnMismatch, client_keys, log_mismatch
 from .topics import HEARTBEAT_ROOT, TOPIC_ROOT, source_topic
 from .wire import HEARTBEAT_SCHEMA, REPLAY_SCHEMA, Heartbeat, ReplayAnswer
 

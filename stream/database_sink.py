@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .database import DamagedError, DatabaseError, database_error, open_database
-from .event_rows import SELECT, stored_event, write_event
+from .database_rows import SELECT, stored_event, write_event
 from .events import Event
 from .journal_reader import Position
 from .output_config import DatabaseConfig
@@ -38,7 +38,7 @@ SIZES = ("page_count", "page_size", "freelist_count")
 logger = logging.getLogger(__name__)
 
 
-class SqliteSink:
+class DatabaseSink:
     """Events into a database.
 
     Parameters
