@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI, Response
 
 from .web_errors import errors
 from .web_examples import EXAMPLES
-from .web_security import COOKIE
+from .web_tokens import COOKIE
 
 
 def docs_routes(app: FastAPI) -> APIRouter:

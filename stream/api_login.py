@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from .web_errors import CHANGING, errors
-from .web_security import COOKIE, SESSION_TIME, Tokens, address_of
+from .web_tokens import COOKIE, SESSION_TIME, Tokens, address_of
 
 
 class Login(BaseModel):

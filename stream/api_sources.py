@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, WrapValidator
 from starlette.concurrency import run_in_threadpool
 
 from .config import SourceConfig
-from .config_model import NAME_PATTERN, Name
+from .config_model import MAX_SIDE, MIN_SIDE, NAME_PATTERN, Name
 from .locator import parse_locator, redacted
 from .status import SourceStatus
 from .web_errors import CHANGING, errors
@@ -97,7 +97,7 @@ def source_routes(web: Web) -> APIRouter:
         responses={**errors(400, 404, 503), **JPEG},
     )
     async def snapshot(
-        name: SourceName, side: Annotated[int, Query(ge=64, le=1920)] = 1280
+        name: SourceName, side: Annotated[int, Query(ge=MIN_SIDE, le=MAX_SIDE)] = 1280
     ) -> Response:
         """Return the next picture of a source, its longer side at most `side` pixels."""
         if name not in web.live.sources:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import zmq
 
 QUEUE = 10_000  # messages a slow subscriber may lag behind; then it loses some
+WISHES = 16  # of a peer that wait; ZeroMQ reads on for as long as more come, and does nothing else
 LINGER_MS = 500
 MAX_TOPICS = 10_000  # subscribed to; more are refused
 TURN_TIME = 0.02  # s for subscriptions and what is sent for them; the others wait for the next turn
@@ -45,7 +46,8 @@ class Broadcast:
         socket.setsockopt(zmq.XPUB_MANUAL, 1)
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.set_hwm(QUEUE)
+        socket.setsockopt(zmq.SNDHWM, QUEUE)
+        socket.setsockopt(zmq.RCVHWM, WISHES)
 
     @property
     def n_topics(self) -> int:

@@ -5,7 +5,7 @@ Times are media seconds from the first sample of the source unless the name says
 boxes are normalised to [0, 1], origin top left, boxes `x0, y0, x1, y1`; None without a picture.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,7 @@ STEP_SCHEMA: Final = "playspot/step/1"
 
 Status = Literal["ok", "stale", "missing"]
 Unit = float  # in [0, 1]
+MediaTime = Annotated[float, Field(ge=-1e9, le=1e9)]  # s; what is further off is no time of a film
 Point = tuple[Unit, Unit]
 Box = tuple[Unit, Unit, Unit, Unit]
 
@@ -110,7 +111,9 @@ class Event(BaseModel):
     input of the step, to publishing.
     """
 
-    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(
+        frozen=True, json_schema_serialization_defaults_required=True, allow_inf_nan=False
+    )
 
     schema_: Literal["playspot/event/1"] = Field(default=SCHEMA, alias="schema")
     type: Literal["new", "update", "end"]
@@ -119,10 +122,10 @@ class Event(BaseModel):
     label: str
     score: float = Field(ge=0, le=1)
     top_score: float = Field(ge=0, le=1)
-    start_time: float
-    end_time: float | None = None
-    time: float
-    wall_time: float = Field(description="Unix time of publishing, seconds")
+    start_time: MediaTime
+    end_time: MediaTime | None = None
+    time: MediaTime
+    wall_time: float = Field(ge=0, le=1e11, description="Unix time of publishing, seconds")
     step: int = Field(ge=0)
     seq: int = Field(ge=0)
     system_id: str

@@ -55,8 +55,17 @@ class Feeds:
         """What is known of each reader."""
         return [feed.reader for feed in self]
 
-    def configure(self, sources: dict[str, SourceConfig], timezone: str | None = None) -> None:
-        """Take over the configured sources; those that did not change go on undisturbed."""
+    def configure(
+        self,
+        sources: dict[str, SourceConfig],
+        timezone: str | None = None,
+        *,
+        tries_failed: bool = True,
+    ) -> None:
+        """Take over the configured sources; those that did not change go on undisturbed.
+
+        With `tries_failed` also what had failed for good begins anew.
+        """
         for feed in self:
             wanted = sources.get(feed.name)
             if wanted is None:
@@ -65,7 +74,7 @@ class Feeds:
                 self._removed[feed.name] = (feed.epoch, feed.n_steps)
                 del self._feeds[feed.name]
             else:
-                if wanted != feed.config or feed.state == "failed":
+                if wanted != feed.config or (tries_failed and feed.state == "failed"):
                     logger.warning("%s: begins anew", feed.name)
                     self._turn_off(feed)
                 feed.configure(wanted, timezone)

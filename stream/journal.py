@@ -211,14 +211,11 @@ class Journal:
         self._file = self._lock = None
 
     def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("events-[0-9]*.jsonl"))
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"events-{number:08d}.jsonl"
+        return [journal_file(self.folder, number) for number in journal_numbers(self.folder)]
 
     def _open_last(self) -> None:
         """Open the last file to write on, behind its last whole line."""
-        path = max(self._paths(), default=self._path(1))
+        path = max(self._paths(), default=journal_file(self.folder, 1))
         path.touch(0o600)
         self._file = FileIO(path, "r+b")
         self._length = _whole_length(self._file)
@@ -240,21 +237,22 @@ class Journal:
 
     def _rotate(self) -> None:
         """Remove the oldest files to make room, and begin a new one."""
-        paths = self._paths()
+        numbers = journal_numbers(self.folder)
+        paths = [journal_file(self.folder, number) for number in numbers]
         sizes = [path.stat().st_size for path in paths]
         while len(paths) > 1 and sum(sizes) > self._max_bytes * (N_FILES - 1) // N_FILES:
             paths.pop(0).unlink()
             sizes.pop(0)
         old, length = self._file, self._length
-        number = int(paths[-1].stem.partition("-")[2]) + 1
-        self._path(number).touch(0o600)
-        self._file, self._length = FileIO(self._path(number), "r+b"), 0
+        path = journal_file(self.folder, numbers[-1] + 1)
+        path.touch(0o600)
+        self._file, self._length = FileIO(path, "r+b"), 0
         try:
             self._write(self._state())
         except OSError:
             self._file.close()
             self._file, self._length = old, length
-            self._path(number).unlink()
+            path.unlink()
             raise
         if old is not None:
             old.close()
@@ -267,6 +265,23 @@ class Journal:
             "open": [event.model_dump(mode="json", by_alias=True) for event in self._open.values()],
         }
         return json.dumps(state, separators=(",", ":")).encode() + b"\n"
+
+
+def journal_file(folder: Path, number: int) -> Path:
+    """Return the path of a file of a journal.
+
+    Examples
+    --------
+    >>> journal_file(Path("journal"), 7).name
+    'events-00000007.jsonl'
+    """
+    return folder / f"events-{number:08d}.jsonl"
+
+
+def journal_numbers(folder: Path) -> list[int]:
+    """Return the numbers of the files that a journal has, in order."""
+    stems = (path.stem.partition("-")[2] for path in folder.glob("events-[0-9]*.jsonl"))
+    return sorted(int(stem) for stem in stems if stem.isdecimal() and stem == f"{int(stem):08d}")
 
 
 def claim_journal(folder: Path | None, endpoint: str | None, system_id: str) -> Journal:

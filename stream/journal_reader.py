@@ -26,7 +26,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from .events import Event
-from .journal import JOURNAL_SCHEMA
+from .journal import JOURNAL_SCHEMA, journal_file, journal_numbers
 
 CHUNK = 1 << 18  # bytes read at once
 TAIL = 2048  # bytes before a position by which its file is known again: an event or two
@@ -234,23 +234,6 @@ class JournalReader:
         self.lost += max(0, seq - expected)
         self._seen[run][source] = max(seq, expected)
         return seq >= expected
-
-
-def journal_file(folder: Path, number: int) -> Path:
-    """Return the path of a file of a journal.
-
-    Examples
-    --------
-    >>> journal_file(Path("journal"), 7).name
-    'events-00000007.jsonl'
-    """
-    return folder / f"events-{number:08d}.jsonl"
-
-
-def journal_numbers(folder: Path) -> list[int]:
-    """Return the numbers of the files that a journal has, in order."""
-    stems = (path.stem.partition("-")[2] for path in folder.glob("events-[0-9]*.jsonl"))
-    return sorted(int(stem) for stem in stems if stem.isdecimal() and stem == f"{int(stem):08d}")
 
 
 def beginning(folder: Path, run: str) -> Position:

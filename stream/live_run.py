@@ -230,11 +230,11 @@ class LiveRun:
         labels = self._models.labels
         self._outputs.start(config, places, self.system_id, labels, self._wait_ready)
 
-    def _configure_feeds(self) -> None:
+    def _configure_feeds(self, *, tries_failed: bool = True) -> None:
         sources = self._config.sources
         if self._added is not None:
             sources = self._added.over(sources)
-        self.feeds.configure(sources, self._config.timezone)
+        self.feeds.configure(sources, self._config.timezone, tries_failed=tries_failed)
 
     def _answer(self, request: Message) -> None:
         """Add or remove a source, as somebody asks over HTTP."""
@@ -265,7 +265,7 @@ class LiveRun:
             added.remove(name)
             kept = {n: source for n, source in self._config.sources.items() if n != name}
             self._config = self._config.model_copy(update={"sources": kept})
-        self._configure_feeds()
+        self._configure_feeds(tries_failed=False)  # a camera that refuses a password may lock
 
     def _wait_ready(self, name: str) -> Message:
         deadline = time.monotonic() + START_TIMEOUT

@@ -3,8 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.text import Text
 
@@ -40,18 +38,6 @@ class LiveTable:
         self._drawn = -REFRESH
         self._above: list[str] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._records is not None:
-            self._records.close()
-
     def take(self, endpoint: str, wait: float) -> None:
         """Take in what an endpoint publishes, waiting up to `wait` seconds for it."""
         if self._records is None:
@@ -83,6 +69,11 @@ class LiveTable:
         """Return what takes the place of the drawing when the run is over."""
         self._above += above
         return self._screen.draw([], [*self._lines_above(), *summary(self._table)])
+
+    def close(self) -> None:
+        """Release the socket."""
+        if self._records is not None:
+            self._records.close()
 
     def _lines_above(self) -> list[str]:
         above, self._above = self._above, []

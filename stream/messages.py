@@ -93,7 +93,7 @@ def unpack(parts: list[Any]) -> Message:
         message = Message(
             str(header["kind"]), int(header["source"]), int(header["index"]), dict(header["data"])
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MessageError(f"not a message header: {error}") from None
     if len(described) != len(parts) - 1:
         raise MessageError(f"{len(described)} arrays announced, {len(parts) - 1} received")

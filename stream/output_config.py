@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from .addresses import DEFAULT_WEB, is_loopback, split_address
-from .config_model import ConfigModel, Unit, UserPath
+from .config_model import ConfigModel, Side, Unit, UserPath
 
 EventType = Literal["new", "update", "end"]
 
@@ -110,7 +110,7 @@ class RecordingsConfig(ConfigModel):
     """An MP4 from before the event to after its end."""
     sound: bool = False
     """Sound in the clips."""
-    side: int = Field(default=640, ge=64, le=1920)
+    side: Side = 640
     """Longer side of the pictures, pixels."""
     before: float = Field(default=3, ge=0, le=30)
     """Seconds of a clip before the event; to 30."""

@@ -18,14 +18,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import zmq
 
+from .config_model import MAX_SIDE
 from .media import Waveform
 from .messages import Array, Message, MessageError, receive, try_send
-from .sockets import endpoint, pull
+from .sockets import bind, endpoint, pull
 
 Client: TypeAlias = Literal["web", "recorder"]
 
 CLIENTS: tuple[Client, ...] = ("web", "recorder")
-MAX_SIDE = 1920  # px; nobody gets larger ones
 WANT_INTERVAL = 0.5  # s between two words of a client
 WANT_HOLDS = 2.0  # s
 LOOK_INTERVAL = 0.2  # s between two looks of a reader at what is wanted
@@ -226,10 +226,8 @@ class PreviewInlet:
         self.socket = pull(context, run, f"previews-{client}", queue=queue)
         self._words = context.socket(zmq.PUB)
         self._words.setsockopt(zmq.LINGER, 0)
-        if sys.platform == "linux":
-            self._words.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
         try:
-            self._words.bind(endpoint(run, f"wants-{client}"))
+            bind(self._words, run, f"wants-{client}")
         except zmq.ZMQError:
             self.close()
             raise

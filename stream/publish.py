@@ -13,8 +13,6 @@ out what it had.
 """
 
 import json
-import os
-import sys
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -30,7 +28,7 @@ from .events import SCHEMA, Event, LiveStep
 from .gate import Gate
 from .keys import ServerKeys
 from .replay import Replay
-from .sockets import endpoint as meeting_point
+from .sockets import bind
 from .status import STATUS_SCHEMA
 from .topics import (
     HEARTBEAT_ROOT,
@@ -252,9 +250,7 @@ class Publisher:
     def _serve_hub(self, context: "zmq.Context[zmq.Socket[bytes]]", run: str) -> None:
         broadcast, replay = self._add_side(context)
         for socket, name in ((broadcast.socket, "hub"), (replay.socket, "replay-hub")):
-            if sys.platform == "linux":
-                socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-            socket.bind(meeting_point(run, name))
+            bind(socket, run, name)
 
     def _add_side(self, context: "zmq.Context[zmq.Socket[bytes]]") -> tuple[Broadcast, Replay]:
         replay = Replay(context.socket(zmq.ROUTER), self._ring, self._next_seq, self._system_id)

@@ -25,10 +25,10 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import zmq
 
@@ -38,6 +38,7 @@ from .config import decoding_of
 from .detections import Region
 from .event_log import EventLog
 from .events import Detection, Event, LiveStep, ModelInfo
+from .followed import Followed
 from .heat_record import heat_of
 from .journal import claim_journal
 from .marks import Marks
@@ -52,11 +53,7 @@ from .tracks import Change, EndReason, Tracker
 from .worker import Worker
 from .zones import zones_of
 
-if TYPE_CHECKING:
-    from .config import Zone
-
 LOOP_MS = 50  # how long a turn waits for steps
-SILENCE = 3.0  # seconds without a step after which the open events of a source end
 MAX_WAITING = 3.0  # seconds that steps wait for the announcement of their session
 MAX_WAITING_STEPS = 64  # of a session
 NOT_PLAYING = frozenset({"connecting", "retrying", "failed"})  # states of a source that broke off
@@ -103,24 +100,6 @@ class PublishJob:
     insecure: bool = False
 
 
-@dataclass
-class _Followed:
-    """What the publisher remembers of a source."""
-
-    tracker: Tracker
-    log: EventLog
-    account: Account
-    zones: "Mapping[str, Zone]" = field(default_factory=dict)
-    session: int = 0  # of the last step
-    heard: float = field(default_factory=time.monotonic)  # when the last step came
-    reason: EndReason = "timeout"  # of events, if no more steps come
-    is_off: bool = False  # no more steps will come, but for those on their way
-
-    @property
-    def patience(self) -> float:
-        return SILENCE if self.is_off else max(SILENCE, self.tracker.decoding.gap_merge)
-
-
 class LivePublisher:
     """The publisher of a run.
 
@@ -139,7 +118,7 @@ class LivePublisher:
 
     def __init__(self, worker: Worker, run: str, job: PublishJob) -> None:
         self._worker, self._job = worker, job
-        self._sources: dict[str, _Followed] = {}
+        self._sources: dict[str, Followed] = {}
         self._sessions: dict[int, Session] = {}
         self._waiting: dict[int, deque[tuple[float, Message]]] = {}
         self._is_stopped = False
@@ -220,12 +199,12 @@ class LivePublisher:
             source = self._followed(event.source)
             self._send(source, [source.log.end_of(event)])
 
-    def _followed(self, name: str) -> _Followed:
+    def _followed(self, name: str) -> Followed:
         if name not in self._sources:
             mark = self._marks.found.get(name)
             log = EventLog(name, self._job.model, self._job.system_id, mark["seq"] if mark else 0)
             account = Account.from_json(mark) if mark else Account()
-            self._sources[name] = _Followed(Tracker(self._job.decoding), log, account)
+            self._sources[name] = Followed(Tracker(self._job.decoding), log, account)
         return self._sources[name]
 
     def _receive(self) -> int:
@@ -290,12 +269,7 @@ class LivePublisher:
             self._keep(name, source)
             return
         step = base + message.index
-        hole = source.reason
-        if message.source != source.session:
-            if source.session and hole == "timeout":
-                hole = "source_lost"
-            source.session, source.reason = message.source, "timeout"
-        source.heard = time.monotonic()
+        hole = source.hear(message.source)
         self._publish(source, source.tracker.update(step, seen, hole), 1000 * age)
         self._worker.measures.age(name, age)
         if self._publisher.is_wanted(STEP_ROOT, name):
@@ -340,11 +314,11 @@ class LivePublisher:
             if now - waiting[0][0] > MAX_WAITING:
                 del self._waiting[number]  # they are counted as lost by the next one
 
-    def _flush(self, source: _Followed, reason: EndReason, until: float = math.inf) -> None:
+    def _flush(self, source: Followed, reason: EndReason, until: float = math.inf) -> None:
         self._publish(source, source.tracker.flush(max(0, source.account.step), reason, until))
 
     def _publish(
-        self, source: _Followed, changes: list[Change], latency_ms: float | None = None
+        self, source: Followed, changes: list[Change], latency_ms: float | None = None
     ) -> None:
         """Publish the events of changes."""
         events = [
@@ -353,13 +327,13 @@ class LivePublisher:
         ]
         self._send(source, events)
 
-    def _send(self, source: _Followed, events: list[Event]) -> None:
+    def _send(self, source: Followed, events: list[Event]) -> None:
         self._journal.append(events)
         self._keep(source.log.source, source)
         for event in events:
             self._publisher.publish(event)
 
-    def _keep(self, name: str, source: _Followed) -> None:
+    def _keep(self, name: str, source: Followed) -> None:
         """Count what the account has found missing, and write down how far the source is."""
         for cause, n in source.account.take_found().items():
             self._worker.measures.drop(name, cause, n)

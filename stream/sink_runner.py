@@ -168,6 +168,8 @@ class SinkRunner:
                 raise
             self._trouble("turn", str(error))
         else:
+            if "turn" in self._troubles:  # the place is there again: no need to wait any longer
+                self._retry_at = 0.0
             self._trouble("turn", None)
 
     def _deliver(self, sink: ExactSink, events: list[Event], position: Position) -> bool:

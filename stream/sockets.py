@@ -43,6 +43,13 @@ def endpoint(run: str, name: str) -> str:
     return f"ipc://{run}-{name}" if run.startswith("@") else f"ipc://{run}/{name}"
 
 
+def bind(socket: "zmq.Socket[bytes]", run: str, name: str) -> None:
+    """Bind a socket to a meeting point of a run; only this user's processes may connect."""
+    if sys.platform == "linux":
+        socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+    socket.bind(endpoint(run, name))
+
+
 def pull(
     context: "zmq.Context[zmq.Socket[bytes]]", run: str, name: str, *, queue: int = QUEUE
 ) -> "zmq.Socket[bytes]":
@@ -50,10 +57,8 @@ def pull(
     socket = context.socket(zmq.PULL)
     socket.set_hwm(queue)
     socket.setsockopt(zmq.LINGER, 0)
-    if sys.platform == "linux":
-        socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
     try:
-        socket.bind(endpoint(run, name))
+        bind(socket, run, name)
     except zmq.ZMQError:
         socket.close()
         raise

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 from .events import SCHEMA, Event
 from .keys import ClientKeys
 from .subscriber_gaps import Gap, Since, Subscription
-from .subscriber_socket import Inlet, OnMismatch, client_keys, log_mismatch
+from .subscriber_socket import OnMismatch, SubscriberSocket, client_keys, log_mismatch
 from .topics import HEARTBEAT_ROOT, TOPIC_ROOT, source_topic
 from .wire import HEARTBEAT_SCHEMA, REPLAY_SCHEMA, Heartbeat, ReplayAnswer
 
 AT_ONCE = 200  # messages that are read at once
+BROKEN = (ValueError, TypeError, KeyError, RecursionError)  # what is raised by what is no message
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,9 @@ class EventListener:
         # All labels of a source are subscribed to, so that each `seq` must come.
         topics = [source_topic(TOPIC_ROOT, name) for name in sources] or [TOPIC_ROOT]
         heartbeats = HEARTBEAT_ROOT.removesuffix("v1/")  # of any version, so that others are told
-        self._inlet = Inlet(endpoint, [*topics, heartbeats], client_keys(keys), on_mismatch)
+        self._socket = SubscriberSocket(
+            endpoint, [*topics, heartbeats], client_keys(keys), on_mismatch
+        )
         self._subscription = Subscription(sources=frozenset(sources), since=since)
         self._labels = frozenset(labels)
         self._on_gap = on_gap
@@ -95,7 +98,7 @@ class EventListener:
     @property
     def sockets(self) -> Sequence["zmq.Socket[bytes]"]:
         """To wait for."""
-        return [*self._inlet.sockets, *([] if self._asking is None else [self._asking])]
+        return [*self._socket.sockets, *([] if self._asking is None else [self._asking])]
 
     def take(self, now: float) -> list[Event]:
         """Return the events that have arrived and whose turn it is; never waits.
@@ -107,7 +110,7 @@ class EventListener:
         """
         self._take_answers()
         for _ in range(AT_ONCE):
-            if (parts := self._inlet.receive()) is None:
+            if (parts := self._socket.receive()) is None:
                 break
             self._take(parts)
         requests = self._subscription.due(now)
@@ -135,7 +138,7 @@ class EventListener:
         """Release the sockets."""
         if self._asking is not None:
             self._asking.close()
-        self._inlet.close()
+        self._socket.close()
 
     def _take(self, parts: list[bytes]) -> None:
         try:
@@ -143,14 +146,14 @@ class EventListener:
             name, fields = topic.decode(), json.loads(header)
             is_heartbeat = not name.startswith(TOPIC_ROOT)
             expected = HEARTBEAT_SCHEMA if is_heartbeat else SCHEMA
-            if not self._inlet.is_readable(fields["schema"], expected, name):
+            if not self._socket.is_readable(fields["schema"], expected, name):
                 return
             if is_heartbeat:
                 self._subscription.heartbeat(Heartbeat.model_validate_json(body))
             else:
                 event = Event.model_validate_json(body)
                 self._subscription.event(event, is_open=fields.get("replay") == "open")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (*BROKEN, AttributeError) as error:
             logger.debug("not a message of a publisher: %s", error)
 
     def _take_answers(self) -> None:
@@ -161,10 +164,10 @@ class EventListener:
                 return
             try:
                 schema = json.loads(first)["schema"]
-                if not self._inlet.is_readable(schema, REPLAY_SCHEMA, "replay"):
+                if not self._socket.is_readable(schema, REPLAY_SCHEMA, "replay"):
                     continue
                 answer = ReplayAnswer.model_validate_json(first)
-            except (ValueError, TypeError, KeyError) as error:
+            except BROKEN as error:
                 logger.debug("not an answer to a replay request: %s", error)
                 continue
             events = []
@@ -178,7 +181,7 @@ class EventListener:
     def _connect(self) -> None:
         """Have a socket to where the last heartbeat says that requests go."""
         replay = self._subscription.replay
-        address = replay and replay_address(self._inlet.endpoint, replay)
+        address = replay and replay_address(self._socket.endpoint, replay)
         if address == self._asked_at:
             return
         if self._asking is not None:
@@ -186,7 +189,7 @@ class EventListener:
         self._asking, self._asked_at = None, address
         if address is not None:
             try:
-                self._asking = self._inlet.dealer(address)
+                self._asking = self._socket.dealer(address)
             except zmq.ZMQError as error:
                 logger.warning("cannot ask %s for missing events: %s", address, error.strerror)
 
@@ -235,24 +238,24 @@ class StateListener(Generic[R]):
         on_mismatch: OnMismatch = log_mismatch,
     ) -> None:
         prefixes = [source_topic(root, name) for name in sources] or [root]
-        self._inlet = Inlet(endpoint, prefixes, client_keys(keys), on_mismatch)
+        self._socket = SubscriberSocket(endpoint, prefixes, client_keys(keys), on_mismatch)
         self._schema, self._parse = schema, parse
 
     @property
     def sockets(self) -> Sequence["zmq.Socket[bytes]"]:
         """To wait for."""
-        return self._inlet.sockets
+        return self._socket.sockets
 
     def take(self, now: float) -> list[R]:
         """Return what has arrived; never waits."""
         records: list[R] = []
-        while len(records) < AT_ONCE and (parts := self._inlet.receive()) is not None:
+        while len(records) < AT_ONCE and (parts := self._socket.receive()) is not None:
             try:
                 topic, header, body = parts
                 schema = json.loads(header)["schema"]
-                if self._inlet.is_readable(schema, self._schema, topic.decode()):
+                if self._socket.is_readable(schema, self._schema, topic.decode()):
                     records.append(self._parse(body))
-            except (ValueError, TypeError, KeyError) as error:
+            except BROKEN as error:
                 logger.debug("not a message of a publisher: %s", error)
         return records
 
@@ -266,7 +269,7 @@ class StateListener(Generic[R]):
 
     def close(self) -> None:
         """Release the sockets."""
-        self._inlet.close()
+        self._socket.close()
 
 
 def replay_address(endpoint: str, replay: str) -> str | None:

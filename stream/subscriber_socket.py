@@ -56,7 +56,7 @@ def log_mismatch(mismatch: SchemaMismatch) -> None:
     )
 
 
-class Inlet:
+class SubscriberSocket:
     """A SUB socket.
 
     Parameters

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import closing
 from types import TracebackType
 from typing import Self
 
@@ -112,7 +113,7 @@ class Teller(logging.Handler):
 
     def _tell_table(self, table: LiveTable) -> None:
         has_log = sys.stderr.isatty()  # log lines go to the same terminal, above the table
-        with table:
+        with closing(table):
             while True:
                 is_last = self._is_closing.is_set()
                 if self._endpoint is not None:

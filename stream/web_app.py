@@ -15,8 +15,9 @@ from .api_sources import source_routes
 from .api_status import status_routes
 from .api_stream import stream_routes
 from .web_errors import answer_errors
-from .web_security import Guard, Tokens
+from .web_security import Guard
 from .web_state import Web
+from .web_tokens import Tokens
 
 DESCRIPTION = """Who plays what, when and where: live and in the past.
 

@@ -167,7 +167,14 @@ class Live:
         """Return the events of all sources that were published after one of them, in order.
 
         Only as far back as events are kept for replay; of another run, all of this one.
+
+        Raises
+        ------
+        ReplayError
+            If there is no answer, or no heartbeat has told yet which sources there are.
         """
+        if self.heartbeat is None:  # a client that waited for this process is faster than the hub
+            raise ReplayError("the publisher has not been heard of yet; try again")
         own = await self._replayed(source, seq if system_id == self.system_id else 0)
         is_known = system_id == self.system_id and own and own[0].told.seq == seq
         after = own[0].wall_time if is_known else 0.0

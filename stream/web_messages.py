@@ -12,10 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .config_model import Name
+from .config_model import Name, Side
 
 Kind = Literal["event", "step", "status", "heat", "heartbeat"]
-Side = Annotated[int, Field(ge=64, le=1920)]
 
 MOST_SOURCES = 256  # that one client may name
 

@@ -11,33 +11,23 @@ The rules, in this order; an answer is always one line of JSON, `{"error": ...}`
 """
 
 import asyncio
-import hashlib
-import hmac
 import ipaddress
 import json
 import logging
-import math
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .addresses import is_loopback, split_address
 from .locator import redacted
 from .output_config import WebConfig
+from .web_tokens import Tokens, address_of, cookie_of
 
-COOKIE: Final = "playspot_session"
-SESSION_TIME = 30 * 86400  # s
 MAX_BODY = 64 * 1024  # bytes
 BODY_TIME = 10.0  # seconds for a body to arrive
-GUESSES = 10  # wrong tokens of one address in GUESS_TIME; then it must wait
-GUESS_TIME = 60.0  # s
-MAX_ADDRESSES = 1000  # whose guesses are remembered
 OPEN_PATHS = frozenset({"/", "/healthz", "/readiness", "/api/login", "/favicon.ico"})
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HEADERS: Final = {
@@ -52,86 +42,6 @@ HEADERS: Final = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-class Refusal(Exception):  # noqa: N818 - no error of ours, but an answer
-    """A request that is answered here.
-
-    Parameters
-    ----------
-    status : int
-        Of HTTP.
-    message : str
-        One line.
-    headers : dict, optional
-    """
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers or {}
-
-
-class Tokens:
-    """Who has shown the token of the configuration.
-
-    Parameters
-    ----------
-    token : str or None
-        None: everybody is let in.
-    clock : callable
-        Unix seconds.
-    """
-
-    def __init__(self, token: str | None, clock: Callable[[], float] = time.time) -> None:
-        self._token = token.encode() if token is not None else None
-        self._clock = clock
-        self._guesses: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is a token at all."""
-        return self._token is not None
-
-    def check(self, given: str, address: str) -> None:
-        """Return if a token is right.
-
-        Raises
-        ------
-        Refusal
-            If it is wrong (401), or too many of this address were (429).
-        """
-        if self._token is None:
-            return
-        since, n = self._guesses.get(address, (0.0, 0))
-        now = self._clock()
-        if not 0 <= now - since < GUESS_TIME:
-            since, n = now, 0
-        if n >= GUESSES:
-            wait = str(math.ceil(since + GUESS_TIME - now))
-            raise Refusal(429, f"too many wrong tokens; wait {wait} s", {"retry-after": wait})
-        if hmac.compare_digest(_digest(given.encode()), _digest(self._token)):
-            return
-        self._guesses[address] = (since, n + 1)
-        self._guesses.move_to_end(address)
-        while len(self._guesses) > MAX_ADDRESSES:
-            self._guesses.popitem(last=False)
-        raise Refusal(401, "wrong token", {"www-authenticate": "Bearer"})
-
-    def session(self) -> str:
-        """Return the value of a cookie that shows, for `SESSION_TIME`, that the token was right."""
-        until = str(int(self._clock()) + SESSION_TIME)
-        return f"{until}.{self._signature(until)}"
-
-    def is_session(self, value: str) -> bool:
-        """Return whether a value is one of `session` that still holds."""
-        until, _, signature = value.partition(".")
-        if not (until.isascii() and until.isdecimal() and len(until) < 16):
-            return False
-        is_ours = hmac.compare_digest(signature.encode(), self._signature(until).encode())
-        return is_ours and int(until) > self._clock()
-
-    def _signature(self, until: str) -> str:
-        return hmac.new(self._token or b"", f"session {until}".encode(), hashlib.sha256).hexdigest()
 
 
 class Guard:
@@ -160,21 +70,21 @@ class Guard:
             if scope["type"] == "http" and scope["method"] in CHANGING:
                 receive = await _body(Headers(scope=scope), receive)
             await self._app(scope, receive, answer.send)
-        except Refusal as refusal:
+        except HTTPException as refusal:
             await answer.refuse(refusal)
         except Exception as error:  # whatever it is, nobody outside reads it
             logger.error("%r: %s: %s", scope["path"], type(error).__name__, redacted(error))
-            await answer.refuse(Refusal(500, "this should not happen; see the log"))
+            await answer.refuse(HTTPException(500, "this should not happen; see the log"))
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_ours(host):
-            raise Refusal(403, "this machine has another name; set `hosts` of web")
+            raise HTTPException(403, "this machine has another name; set `hosts` of web")
         is_changing = scope["type"] == "websocket" or scope["method"] in CHANGING
         origin = headers.get("origin")
         if is_changing and origin is not None and not _is_same(origin, host):
-            raise Refusal(403, "refused: it comes from a page of another origin")
+            raise HTTPException(403, "refused: it comes from a page of another origin")
         path = scope["path"]
         if not self._tokens.is_needed or path in OPEN_PATHS or path.startswith("/assets/"):
             return
@@ -183,7 +93,7 @@ class Guard:
             given = given.strip().encode("latin-1").decode("utf-8", "replace")  # as it was sent
             self._tokens.check(given, address_of(scope))
         elif not self._tokens.is_session(cookie_of(headers)):
-            raise Refusal(401, "a token is needed", {"www-authenticate": "Bearer"})
+            raise HTTPException(401, "a token is needed", {"www-authenticate": "Bearer"})
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -220,7 +130,7 @@ class _Answer:
             self._has_begun = True
         await self._send(message)
 
-    async def refuse(self, refusal: Refusal) -> None:
+    async def refuse(self, refusal: HTTPException) -> None:
         is_http = self._scope["type"] == "http"
         if self._has_begun:
             if not is_http:
@@ -230,41 +140,16 @@ class _Answer:
         if not is_http and "websocket.http.response" not in self._scope.get("extensions", {}):
             await self._send({"type": "websocket.close", "code": 1008})
             return
-        body = json.dumps({"error": str(refusal)}).encode()
+        body = json.dumps({"error": refusal.detail}).encode()
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),
-            **refusal.headers,
+            **(refusal.headers or {}),
         }
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        start: dict[str, Any] = {"status": refusal.status, "headers": raw}
+        start: dict[str, Any] = {"status": refusal.status_code, "headers": raw}
         await self.send({"type": f"{prefix}.response.start", **start})
         await self._send({"type": f"{prefix}.response.body", "body": body})
-
-
-def address_of(scope: Scope) -> str:
-    """Return who is at the other end; of IPv6 the network, of which one has many addresses."""
-    host = str((scope.get("client") or ("",))[0])
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4:
-        return host
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
-
-
-def cookie_of(headers: Headers) -> str:
-    """Return the value of our cookie, empty if there is none."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
-
-
-def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()  # of one length, whatever was given
 
 
 def _is_same(origin: str, host: str) -> bool:
@@ -298,10 +183,10 @@ async def _body(headers: Headers, receive: Receive) -> Receive:
                     break
     except TimeoutError:
         late = f"the body took longer than {BODY_TIME:g} s"
-        raise Refusal(408, late, {"connection": "close"}) from None
+        raise HTTPException(408, late, {"connection": "close"}) from None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
-        raise Refusal(415, "a body must be JSON: Content-Type: application/json")
+        raise HTTPException(415, "a body must be JSON: Content-Type: application/json")
     first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
     async def again() -> Message:
@@ -312,4 +197,6 @@ async def _body(headers: Headers, receive: Receive) -> Receive:
 
 def _check_size(n: int) -> None:
     if n > MAX_BODY:
-        raise Refusal(413, f"the body has more than {MAX_BODY} bytes", {"connection": "close"})
+        raise HTTPException(
+            413, f"the body has more than {MAX_BODY} bytes", {"connection": "close"}
+        )

@@ -41,6 +41,14 @@ def test_streams_do_without_torch() -> None:
     assert _loaded("playspot.stream", *names).isdisjoint(FORBIDDEN)
 
 
+def test_extras_are_loaded_only_by_the_modules_named_after_them() -> None:
+    names = _modules(playspot.stream, leave_out=("__main__",))
+    own = ("api_", "web_", "mqtt_")
+    others = [name for name in names if not name.rpartition(".")[2].startswith(own)]
+    loaded = _loaded(*others, "playspot.stream.web_worker")
+    assert loaded.isdisjoint({"fastapi", "starlette", "uvicorn", "paho", "sounddevice"})
+
+
 def test_labels_do_without_torch() -> None:
     assert _loaded("playspot.models", "playspot.models.labels").isdisjoint(FORBIDDEN)
 

@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from playspot.stream import journal_reader
-from playspot.stream.journal import Journal
-from playspot.stream.journal_reader import (
-    JournalReader,
-    Position,
-    beginning,
-    bytes_behind,
-    journal_file,
-    journal_numbers,
-)
+from playspot.stream.journal import Journal, journal_file, journal_numbers
+from playspot.stream.journal_reader import JournalReader, Position, beginning, bytes_behind
 
 
 def read_all(reader: JournalReader) -> list[Any]:

@@ -40,6 +40,8 @@ def header(**changes: object) -> bytes:
         ([b"\x80\x04nonsense"], "not a message header"),
         ([b"{}"], "not a message header"),
         ([b"[1]"], "not a message header"),
+        ([b"[" * 100_000], "not a message header"),
+        ([b'{"arrays": [["uint8", [1e999]]]}'], "not a message header"),
         ([header(arrays=[["float32", [2]]])], "1 arrays announced, 0 received"),
         ([header(arrays=[["object", [1]]]), b"12345678"], "object"),
         ([header(arrays=[["float32", [3]]]), b"12345678"], "has not 8 bytes"),

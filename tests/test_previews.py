@@ -17,6 +17,7 @@ import zmq
 
 from playspot.stream import previews, upright
 from playspot.stream.config import SourceConfig
+from playspot.stream.config_model import MAX_SIDE
 from playspot.stream.live import Opened
 from playspot.stream.live_reader import LiveSender, ReaderJob
 from playspot.stream.live_session import LiveSessions
@@ -254,7 +255,7 @@ def test_nonsense_is_no_wish(
         client.send(word)
         client.send(json.dumps({"stage": {"side": 100_000}}).encode())
         sender.look()
-        return sender.side == previews.MAX_SIDE
+        return sender.side == MAX_SIDE
 
     wait(is_heard)
     sender.close()

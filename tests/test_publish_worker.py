@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from playspot.engines.settings import Decoding
-from playspot.stream import publish_worker
+from playspot.stream import followed
 from playspot.stream.config import SourceConfig, Zone
 from playspot.stream.events import Detection, Event, ModelInfo, Step
 from playspot.stream.journal import Journal
@@ -168,7 +168,7 @@ def test_a_file_that_is_over_ends_its_events_at_its_end(stage: Stage) -> None:
 def test_the_events_of_a_silent_source_are_ended(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, message: Message | None, reason: str
 ) -> None:
-    monkeypatch.setattr(publish_worker, "SILENCE", 0.2)
+    monkeypatch.setattr(followed, "SILENCE", 0.2)
     stage.turn(opening(gap_merge=0.1), scored(0), *([message] if message else []))
     deadline = time.monotonic() + 5
     events: list[Event] = []

@@ -220,6 +220,15 @@ def test_a_reload_tries_what_had_failed_for_good(processes: Any, feeds: Feeds) -
     assert processes.started.count("reader hall") == 1
 
 
+def test_another_source_does_not_try_what_had_failed_for_good(processes: Any, feeds: Feeds) -> None:
+    feeds.note(failed("auth", serial_of(feeds)))
+    more = {name: SourceConfig(url=f"{name}.mp4") for name in ("stage", "hall", "pit")}
+    feeds.configure(more, tries_failed=False)
+    feeds.see_to()
+    assert states(feeds) == {"stage": "failed", "hall": "connecting", "pit": "connecting"}
+    assert processes.started.count("reader stage") == 1
+
+
 def test_a_reload_leaves_sources_that_did_not_change_alone(
     processes: Any, feeds: Feeds, off: list[tuple[str, str]]
 ) -> None:

@@ -409,6 +409,20 @@ def test_what_is_wrong_in_between_is_said(
     event_feed.wait_for(lambda: runner.status().state == "ok")
 
 
+def test_what_waits_for_a_place_goes_there_as_soon_as_it_is_back(
+    tmp_path: Path, run_sink: Run, event_feed: ModuleType
+) -> None:
+    place = Place()
+    place.errors = [SinkError("no connection", after=60.0)]
+    place.turn_error = SinkError("no connection")
+    event_feed.journal_with(tmp_path / "journal", sent := event_feed.Stage().play(20))
+    runner = run_sink(place)
+    event_feed.wait_for(lambda: not place.errors and runner.status().error)
+    assert place.got == []
+    place.turn_error = None
+    event_feed.wait_for(lambda: place.got == sent)
+
+
 def test_a_cursor_that_is_damaged_begins_anew(
     tmp_path: Path, run_sink: Run, event_feed: ModuleType
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
+from pydantic import ValidationError
 
 from playspot.stream import broadcast, publish, subscriber_gaps, subscriber_socket
 from playspot.stream.addresses import EndpointError
@@ -261,8 +262,8 @@ def test_messages_of_another_major_version_are_told_once_and_never_read(
             socket.send_multipart(
                 [b"playspot/heartbeat/v2/", b'{"schema": "playspot/heartbeat/2"}', b"?"]
             )
-            for junk in ([b"playspot/v1/x/"], [b"playspot/v1/x/", b"{", b"{}"]):
-                socket.send_multipart(junk)
+            for junk in ([], [b"{", b"{}"], [b"[" * 100_000, b"{}"]):
+                socket.send_multipart([b"playspot/v1/x/", *junk])
             socket.send_multipart(message("playspot/v1/stage/drum/", event(7)))
             deadline = time.monotonic() + DEADLINE
             while not got and time.monotonic() < deadline:
@@ -272,6 +273,14 @@ def test_messages_of_another_major_version_are_told_once_and_never_read(
         SchemaMismatch("playspot/v1/stage/drum/", "playspot/event/2", "playspot/event/1"),
         SchemaMismatch("playspot/heartbeat/v2/", "playspot/heartbeat/2", "playspot/heartbeat/1"),
     ]
+
+
+@pytest.mark.parametrize("field", ["time", "start_time", "wall_time", "score"])
+@pytest.mark.parametrize("value", ["NaN", "1e999", "1e300", "-1e300"])
+def test_an_event_with_a_number_that_cannot_be_is_none(field: str, value: str) -> None:
+    fields = event(1).model_dump(mode="json", by_alias=True) | {field: "here"}
+    with pytest.raises(ValidationError):
+        Event.model_validate_json(json.dumps(fields).replace('"here"', value))
 
 
 def test_by_default_another_major_version_is_one_line_in_the_log(

@@ -11,7 +11,7 @@ from playspot.stream.topics import topic
 from playspot.stream.web_client import Client, SlowClientError, StoppedError
 from playspot.stream.web_live import Live
 from playspot.stream.web_messages import Told, Watch
-from playspot.stream.web_replay import Replayed, ReplayError
+from playspot.stream.web_replay import Replayed, ReplayError, Replays
 
 RUN = "ab12"
 EVENTS = Watch(events=True)
@@ -47,7 +47,7 @@ def heartbeat(**seq: int) -> list[bytes]:
     return [b"playspot/heartbeat/v1/", b"{}", body.encode()]
 
 
-class Kept:
+class Kept(Replays):
     """A replay of events that it has."""
 
     def __init__(self, *events: Event, most: int = 3) -> None:
@@ -211,6 +211,17 @@ def test_the_events_after_one_are_those_of_all_sources_in_the_order_of_time() ->
         assert [(told.source, told.seq) for told in found] == [
             *[("hall", 1), ("stage", 2), ("hall", 2), ("stage", 3), ("hall", 3)],
         ]
+
+    play(work())
+
+
+def test_nobody_resumes_before_it_is_known_which_sources_there_are() -> None:
+    async def work() -> None:
+        live = Live(RUN, Kept(event(0), event(0, "hall", wall_time=100.5)))
+        with pytest.raises(ReplayError, match="not been heard of yet"):
+            await live.missed_after(RUN, "stage", 0)
+        live.take(heartbeat(stage=1, hall=1))
+        assert [told.source for told in await live.missed_after(RUN, "stage", 0)] == ["hall"]
 
     play(work())
 

@@ -6,6 +6,7 @@ gaps and ages; nothing here grows with the length of the run, but `Copies` and `
 
 import hashlib
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -289,7 +290,7 @@ class Rows:
         self.rows[event.id] = (event.source, event.label, first, event.seq, *times, state, best)
         self.born.setdefault(event.id, event.wall_time)
 
-    def differences(self, found: dict[str, Row], since: float = 0.0) -> list[str]:
+    def differences(self, found: Mapping[str, Row], since: float = 0.0) -> list[str]:
         """Return the ids whose rows are not as they should be, of those born since a Unix time."""
         ids = {id_ for id_, born in self.born.items() if born >= since}
         wrong = {id_ for id_ in ids if self.rows[id_] != found.get(id_)}

@@ -125,7 +125,7 @@ class Soak:
             render_clip(
                 path,
                 seed=SEED + number,
-                duration=SCENE_SECONDS,
+                duration=min(SCENE_SECONDS, self.seconds),
                 size=SCENE_SIZE,
                 key_interval=KEY_INTERVAL,
             )
