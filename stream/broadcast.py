@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterable
 
 import zmq
 
+from .topics import HEARTBEAT_ROOT, HEAT_ROOT, STATUS_ROOT, STEP_ROOT, TOPIC_ROOT
+
 QUEUE = 10_000  # messages a slow subscriber may lag behind; then it loses some
 WISHES = 16  # of a peer that wait; ZeroMQ reads on for as long as more come, and does nothing else
 LINGER_MS = 500
-MAX_TOPICS = 10_000  # subscribed to; more are refused
+MAX_TOPICS = 10_000  # subscribed to; of more only whole kinds, and those known, are let in
+ROOTS = tuple(
+    root.encode() for root in (TOPIC_ROOT, STEP_ROOT, STATUS_ROOT, HEARTBEAT_ROOT, HEAT_ROOT)
+)
 TURN_TIME = 0.02  # s for subscriptions and what is sent for them; the others wait for the next turn
 
 Parts = list[bytes]
@@ -84,13 +89,17 @@ class Broadcast:
                 self._topics[name] -= 1
                 if self._topics[name] <= 0:
                     del self._topics[name]
-            elif wish == b"\1" and len(self._topics) < MAX_TOPICS:
+            elif wish == b"\1" and (len(self._topics) < MAX_TOPICS or self._is_usual(name)):
                 self.socket.setsockopt(zmq.SUBSCRIBE, name)
                 self._topics[name] += 1
                 for message in self._greeting(name):
                     self.send(message)
             else:
                 self.n_refused += 1
+
+    def _is_usual(self, topic: bytes) -> bool:
+        """Return whether a topic is let in however many there are: nobody can be locked out."""
+        return topic in self._topics or any(root.startswith(topic) for root in ROOTS)
 
     def close(self) -> None:
         """Close the socket; what is queued gets half a second to leave."""

@@ -10,7 +10,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from .keys import CLIENTS, AllowedKeys, ServerKeys
 
-MAX_REQUEST_BYTES = 4096  # subscriptions and requests are short
+MAX_REQUEST_BYTES = 4096
+MAX_TOPIC_BYTES = 512  # ZeroMQ keeps each, also of those that are refused
 HANDSHAKE_MS = 5_000
 PING_MS = 5_000
 PEER_SILENCE_MS = 30_000  # then it is taken for gone; one that only reads slowly stays that long
@@ -57,7 +58,8 @@ class Gate:
 
     def guard(self, socket: "zmq.Socket[bytes]") -> None:
         """Set up a public socket that is not bound yet."""
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
+        most = MAX_TOPIC_BYTES if socket.getsockopt(zmq.TYPE) == zmq.XPUB else MAX_REQUEST_BYTES
+        socket.setsockopt(zmq.MAXMSGSIZE, most)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.HEARTBEAT_IVL, PING_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_SILENCE_MS)

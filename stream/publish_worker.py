@@ -48,7 +48,7 @@ from .session import Session
 from .sockets import LIVE_QUEUE, pull
 from .status import JournalStatus, PublisherStatus, RunStatus, SourceStatus
 from .timeline import step_time
-from .topics import HEAT_ROOT, STEP_ROOT
+from .topics import HEAT_ROOT
 from .tracks import Change, EndReason, Tracker
 from .worker import Worker
 from .zones import zones_of
@@ -272,17 +272,16 @@ class LivePublisher:
         hole = source.hear(message.source)
         self._publish(source, source.tracker.update(step, seen, hole), 1000 * age)
         self._worker.measures.age(name, age)
-        if self._publisher.is_wanted(STEP_ROOT, name):
-            live_step = LiveStep(
-                **data["record"],
-                source=name,
-                system_id=self._job.system_id,
-                base=base,
-                captured=time.time() - age,
-                latency_ms=1000 * age,
-                status=data.get("modalities", {}),
-            )
-            self._publisher.publish_step(live_step)
+        live_step = LiveStep(
+            **data["record"],
+            source=name,
+            system_id=self._job.system_id,
+            base=base,
+            captured=time.time() - age,
+            latency_ms=1000 * age,
+            status=data.get("modalities", {}),
+        )
+        self._publisher.publish_step(live_step)
         if self._publisher.is_wanted(HEAT_ROOT, name):
             self._publisher.publish_heat(heat_of(message, name, self._job.system_id, step))
 

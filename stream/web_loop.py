@@ -57,7 +57,7 @@ class WebLoop:
         self._previews = PreviewInlet(worker.context, run, "web")
         self._heat: set[str] = set()  # sources whose heat is subscribed to
         live = Live(job.system_id, self._replays)
-        self._web = Web(job, live, Requests(worker.tell), Pictures(live), {})
+        self._web = Web(job, live, Requests(worker.try_tell), Pictures(live), {})
         self._n_taken = 0
         self._inlets: list[tuple[zmq.Socket[bytes], Take]] = [
             (self._hub, live.take),

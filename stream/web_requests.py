@@ -27,10 +27,10 @@ class Requests:
     Parameters
     ----------
     tell : callable
-        `Worker.tell`.
+        `Worker.try_tell`.
     """
 
-    def __init__(self, tell: Callable[..., None]) -> None:
+    def __init__(self, tell: Callable[..., bool]) -> None:
         self._tell = tell
         self._turn = asyncio.Lock()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -47,7 +47,8 @@ class Requests:
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(DEADLINE), self._turn:
-                self._tell("request", id=number, op=op, name=name, config=config)
+                if not self._tell("request", id=number, op=op, name=name, config=config):
+                    raise TimeoutError
                 await future
         except TimeoutError:
             raise RefusedError("silent", "the run does not answer; try again") from None

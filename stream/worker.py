@@ -68,6 +68,11 @@ class Worker:
         data = {"worker": self.name, "pid": os.getpid(), **data}
         send(self._control, Message(kind, source, data=data))
 
+    def try_tell(self, kind: str, **data: Any) -> bool:
+        """Send a report if the supervisor has room for it; return whether it had."""
+        data = {"worker": self.name, "pid": os.getpid(), **data}
+        return try_send(self._control, Message(kind, data=data))
+
     def progress(self) -> None:
         """Count one handled message, and report at most once a second that there was progress."""
         self._handled += 1

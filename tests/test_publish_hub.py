@@ -240,6 +240,13 @@ def test_too_many_subscriptions_are_refused_and_counted(
         publisher.turn()
     counts = publisher.counts()
     assert (counts["subscriptions"], counts["refused"]) == (10, 20)
+    other = connected(zmq.SUB, publisher.endpoint)
+    other.subscribe("playspot/v1/")
+    while publisher.counts()["subscriptions"] == 10 and time.monotonic() < deadline:
+        publisher.turn()
+    publisher.publish(event(0, "new"))
+    assert seqs([one(other)]) == [0], "nobody can lock out who wants all events"
+    other.close()
     socket.close()
     while publisher.counts()["subscriptions"] and time.monotonic() < deadline:
         publisher.turn()
