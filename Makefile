@@ -13,7 +13,7 @@ types: links
 
 tests:
 	pytest -n 3 --dist loadgroup -m 'not live'
-	pytest -m live
+	pytest -n 2 --dist loadgroup -m live
 
 bench:
 	playspot benchmark

@@ -25,9 +25,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, so that what they share is made once."""
+    """Keep the tests of a file in one process, so that what they share is made once.
+
+    Those that are judged by the clock are all in one: they run one after the other.
+    """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        is_timed = item.get_closest_marker("clock") is not None
+        item.add_marker(pytest.mark.xdist_group("clock" if is_timed else item.path.stem))
 
 
 @pytest.fixture

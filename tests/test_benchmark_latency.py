@@ -10,7 +10,7 @@ import pytest
 from playspot.stream.measure import Measures
 from playspot.training.benchmark_latency import by_stage, figures_of, print_latency, since
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.clock]
 
 
 def counted(**ages: tuple[float, ...]) -> Measures:

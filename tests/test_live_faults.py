@@ -37,6 +37,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.live,
+    pytest.mark.clock,
 ]
 
 TIMEOUT = 2.0  # s; of every source

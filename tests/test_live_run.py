@@ -18,7 +18,7 @@ from playspot.engines.catalogue import bundled_models
 from playspot.stream.whole import steps_of
 from playspot.training.bandstand import render_clip
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.clock]
 
 RECOVERY = 5.0  # seconds until service is back (the bound)
 LOADED = 4.0  # seconds more that a busy machine may take in a test; figures are in benchmarks/

@@ -28,7 +28,7 @@ from playspot.stream.timeline import (
     TICKS_PER_STEP,
 )
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.clock]
 
 BUDGET = 2.0
 N_SOURCES, N_STEPS = 4, 12

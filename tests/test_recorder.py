@@ -428,6 +428,6 @@ def test_a_real_run_records_who_plays(live: Any, tmp_path: Path) -> None:
         assert [stream.type for stream in clip.streams] == ["video"]
         times = [float(frame.time or 0.0) for frame in clip.decode(video=0)]
     length = end["end_time"] + 1 - max(0, end["start_time"] - 1)
-    assert times[-1] == pytest.approx(length, abs=0.5)  # pictures are made once they are wanted
+    assert length - 2 < times[-1] < length + 0.5  # the first pictures are made once they are wanted
     assert np.diff(times) == pytest.approx(np.full(len(times) - 1, tick_time(1)))
     assert list((folder / UNFINISHED).glob("*/*")) == []

@@ -27,7 +27,7 @@ from playspot.training.soak_records import FaultRecord, OutputRecords, Records
 from playspot.training.soak_run import RunUnderTest
 from playspot.training.soak_watch import JournalFollower
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.clock]
 
 MODEL = ModelInfo(name="m", hash="h", engine="e", precision="fp32")
 MINUTES = 20
