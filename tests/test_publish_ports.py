@@ -39,11 +39,17 @@ def port_of(program: Any) -> int | None:
 def test_nobody_outside_reaches_a_run_that_says_nothing_of_the_network(
     live: ModuleType, tmp_path: Path
 ) -> None:
-    with live.RunningProgram({"sources": STAGE, "publish": "auto"}, tmp_path) as program:
+    outputs = {
+        "web": {"listen": "127.0.0.1:0"},
+        "jsonl": {"path": str(tmp_path / "events.jsonl")},
+        "recordings": {"folder": str(tmp_path / "kept")},
+    }
+    config = {"sources": STAGE, "publish": "auto", **outputs}
+    with live.RunningProgram(config, tmp_path) as program:
         port = program.wait(lambda: port_of(program))
         found = listening(program.process.pid)
     assert port in {port for _, port in found}
-    assert len(found) == 2  # of events and of replays
+    assert len(found) == 3  # of events, of replays, of the page
     assert all(ipaddress.ip_address(address).is_loopback for address, _ in found)
 
 
