@@ -30,7 +30,7 @@ from .live_mel import LiveMelJob, mel_live
 from .live_status import source_status, worker_status
 from .measure import Measures
 from .messages import Message, MessageError, receive, try_send
-from .outputs import Outputs, places_of
+from .outputs import DISPENSABLE, Outputs, places_of
 from .publish_worker import PublishJob, publish_live
 from .services import Services
 from .sockets import LIVE_QUEUE, close_run, endpoint, new_run, pull, push
@@ -271,12 +271,14 @@ class LiveRun:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             for report in self._reports():
-                if report.kind == "failed":
+                worker = report.data.get("worker")
+                if report.kind == "failed" and worker not in DISPENSABLE:
                     raise WorkerError(str(report.data["message"]))
-                if report.kind == "ready" and report.data["worker"] == name:
+                if report.kind == "ready" and worker == name:
                     return report
                 self._services.note(report)
-            self._supervisor.check([watched.name for watched in self._services.watched])
+            needed = {watched.name for watched in self._services.watched} - DISPENSABLE
+            self._supervisor.check(sorted(needed))
         raise WorkerError(f"the {name} process did not start within {START_TIMEOUT:.0f} s")
 
     def _reports(self) -> Iterator[Message]:

@@ -18,6 +18,8 @@ from .services import Service, Services
 from .sockets import LIVE_QUEUE, push
 from .status import RecordingsStatus, SinkStatus
 
+DISPENSABLE = frozenset({"sinks", "recorder"})  # a run begins without them if it must
+
 
 @dataclass(frozen=True)
 class Places:
