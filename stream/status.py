@@ -144,10 +144,10 @@ class RecordingsStatus(_Status):
     """Pictures and clips of events."""
 
     snapshots: int = 0
-    """Made since the recorder began, as are clips."""
     clips: int = 0
+    """That are kept, as are snapshots."""
     bytes: int = 0
-    """Of all that are kept."""
+    """Of all of them."""
     error: str | None = None
     """Why none are made at the moment."""
 
