@@ -140,17 +140,18 @@ class Journal:
         """Events that wait for the disk."""
         return sum(n for _, n in self._waiting)
 
-    def append(self, events: Iterable[Event]) -> None:
-        """Keep events; those of one call are written at once."""
-        lines = []
+    def append(self, events: Iterable[Event]) -> list[SentEvent]:
+        """Keep events, those of one call written at once; return what is to be sent of them."""
+        kept = []
         for event in events:
-            lines.append(event.model_dump_json(by_alias=True).encode() + b"\n")
+            kept.append(SentEvent.of(event))
             self._seq[event.source] = event.seq + 1
             self._open.pop(event.id, None)
             if event.type != "end":
                 self._open[event.id] = event
-        if lines:
-            self._put(b"".join(lines), len(lines))
+        if kept:
+            self._put(b"".join(event.body + b"\n" for event in kept), len(kept))
+        return kept
 
     def retry(self) -> None:
         """Write what waits for the disk, unless that was tried a moment ago."""

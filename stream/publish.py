@@ -147,13 +147,16 @@ class Publisher:
 
     def publish(self, event: Event) -> None:
         """Send an event to all who subscribed to its topic; never blocks."""
+        self.publish_kept(SentEvent.of(event))
+
+    def publish_kept(self, event: SentEvent) -> None:
+        """Send an event that the journal has already made the body of."""
         self.greet()
-        sent = SentEvent.of(event)
-        self._remember(sent)
+        self._remember(event)
         self._open.pop(event.id, None)
-        if not sent.is_end:
-            self._open[event.id] = sent
-        self._send(_event_message(sent))
+        if not event.is_end:
+            self._open[event.id] = event
+        self._send(_event_message(event))
 
     def is_wanted(self, root: str, source: str) -> bool:
         """Return whether somebody subscribes to a topic of `source_topic`."""

@@ -327,10 +327,10 @@ class LivePublisher:
         self._send(source, events)
 
     def _send(self, source: Followed, events: list[Event]) -> None:
-        self._journal.append(events)
+        kept = self._journal.append(events)
         self._keep(source.log.source, source)
-        for event in events:
-            self._publisher.publish(event)
+        for event in kept:
+            self._publisher.publish_kept(event)
 
     def _keep(self, name: str, source: Followed) -> None:
         """Count what the account has found missing, and write down how far the source is."""

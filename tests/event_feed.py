@@ -2,12 +2,17 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playspot.stream.events import Event, ModelInfo
 from playspot.stream.journal import Journal
+from playspot.stream.journal_reader import Position
+from playspot.stream.sink import Sink
+from playspot.stream.sink_cursor import WithCursor
+from playspot.stream.sink_runner import SinkRunner
 
 MODEL = ModelInfo(name="test", hash="0" * 12, engine="replay", precision="fp32")
 LABELS = ("violin", "drum", "cello")
@@ -67,6 +72,24 @@ class Stage:
                     self.open.append(event)
             events.append(event)
         return events
+
+
+@contextmanager
+def running(journal: Path) -> Iterator[Callable[..., SinkRunner]]:
+    """Give what runs a sink over a journal; at the end all are stopped."""
+    begun: list[SinkRunner] = []
+
+    def run(name: str, sink: Sink, **options: Any) -> SinkRunner:
+        cursor = journal / "cursors" / f"{name}.json"
+        runner = SinkRunner(name, lambda: WithCursor(sink, cursor, Position, **options), journal)
+        begun.append(runner)
+        runner.start()
+        return runner
+
+    yield run
+    for runner in begun:
+        runner.stop()
+        assert runner.join(5)
 
 
 def wait_for(is_so: Callable[[], object], seconds: float = 10.0) -> None:

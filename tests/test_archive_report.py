@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -229,16 +228,7 @@ def test_rotated_files_and_a_run_that_was_cut_off_make_whole_parts(tmp_path: Pat
     ]
 
 
-@pytest.fixture
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as changed:
-        changed.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_utc")
+@pytest.mark.usefixtures("utc")
 def test_live_events_are_shown_by_day_and_time_of_day(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write(

@@ -20,11 +20,9 @@ from playspot.stream import sink_runner
 from playspot.stream.events import Event, ModelInfo
 from playspot.stream.history import History
 from playspot.stream.journal import Journal
-from playspot.stream.journal_reader import Position
 from playspot.stream.messages import receive
 from playspot.stream.output_config import JsonLinesConfig, MqttConfig
 from playspot.stream.sink import SinkError
-from playspot.stream.sink_cursor import WithCursor
 from playspot.stream.sink_runner import SinkRunner
 from playspot.stream.sinks_worker import GRACE, SinksJob, makers
 from playspot.stream.sockets import endpoint, new_run, pull
@@ -309,27 +307,14 @@ Run = Callable[..., SinkRunner]
 
 
 @pytest.fixture
-def run_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run_sink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event_feed: ModuleType
+) -> Iterator[Run]:
     """Return what runs a sink over the journal in the folder of the test."""
     monkeypatch.setattr(sink_runner, "MEASURE_INTERVAL", 0.0)
     monkeypatch.setattr("playspot.stream.restarts.FIRST_DELAY", 0.02)
-    runners = []
-
-    def run(place: Place, **options: Any) -> SinkRunner:
-        cursor = tmp_path / "journal" / "cursors" / "place.json"
-        runner = SinkRunner(
-            place.name,
-            lambda: WithCursor(place, cursor, Position, **options),
-            tmp_path / "journal",
-        )
-        runners.append(runner)
-        runner.start()
-        return runner
-
-    yield run
-    for runner in runners:
-        runner.stop()
-        assert runner.join(5)
+    with event_feed.running(tmp_path / "journal") as run:
+        yield lambda place, **options: run(place.name, place, **options)
 
 
 def test_what_is_refused_comes_again(

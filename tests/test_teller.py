@@ -96,16 +96,7 @@ def test_without_a_terminal_that_can_draw_there_is_no_table(
     assert live_table() is None
 
 
-@pytest.fixture
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as changed:
-        changed.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.mark.usefixtures("_utc")
+@pytest.mark.usefixtures("utc")
 def test_listeners_see_the_local_time_and_no_control_characters() -> None:
     event = Event(
         type="end",

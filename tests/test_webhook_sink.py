@@ -19,10 +19,8 @@ import pytest
 
 from playspot.stream.events import Event
 from playspot.stream.http_post import Address, PostError
-from playspot.stream.journal_reader import Position
 from playspot.stream.output_config import WebhookConfig
 from playspot.stream.sink import SinkError
-from playspot.stream.sink_cursor import WithCursor
 from playspot.stream.sink_runner import SinkRunner
 from playspot.stream.webhook_sink import MAX_AFTER, WebhookSink
 
@@ -325,25 +323,14 @@ Run = Callable[[str], SinkRunner]
 
 
 @pytest.fixture
-def run_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run_hook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event_feed: ModuleType
+) -> Iterator[Run]:
     """Return what runs a hook over the journal in the folder of the test."""
     monkeypatch.setattr("playspot.stream.restarts.FIRST_DELAY", 0.02)
-    runners = []
-
-    def run(url: str) -> SinkRunner:
-        cursor = tmp_path / "journal" / "cursors" / "hook.json"
-        sink = hook(url, types=("new", "update", "end"), timeout=1)
-        runner = SinkRunner(
-            "hook", lambda: WithCursor(sink, cursor, Position, most=1), tmp_path / "journal"
-        )
-        runners.append(runner)
-        runner.start()
-        return runner
-
-    yield run
-    for runner in runners:
-        runner.stop()
-        assert runner.join(5)
+    with event_feed.running(tmp_path / "journal") as run:
+        kinds = ("new", "update", "end")
+        yield lambda url: run("hook", hook(url, types=kinds, timeout=1), most=1)
 
 
 def test_all_arrive_in_order_and_once_after_the_server_was_down(
