@@ -124,7 +124,8 @@ def event_routes(web: Web) -> APIRouter:
             found = path.stat()
         except OSError:
             raise HTTPException(404, f"the {kind} of {id} has just been removed") from None
-        headers = {"cache-control": "private, max-age=3600"}  # it never changes
+        # A clip never changes; a snapshot does while a better moment may come.
+        headers = {"cache-control": "private, max-age=3600" if kind == "clip" else "no-cache"}
         return FileResponse(path, headers=headers, media_type=media_type, stat_result=found)
 
     return routes
