@@ -25,7 +25,7 @@ export function wireKeys(on) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const isOpen = document.querySelector("dialog[open]");
     if (event.key === "Escape" && !isOpen) return on.enlarge(null);
-    if (isOpen || !settings.letters || event.target.matches("input, select, textarea")) return;
+    if (isOpen || !settings.letters || isTyping(event.target)) return;
     const name = SWITCHES[event.key];
     if (name) toggle(name);
     else if (/^[1-9]$/.test(event.key)) on.enlarge(Number(event.key));
@@ -33,6 +33,11 @@ export function wireKeys(on) {
     else return;
     event.preventDefault();
   });
+}
+
+/** Is a key meant for a field? Fields of a dialog just closed hold the focus until the next frame. */
+function isTyping(field) {
+  return field.matches("input, select, textarea") && !field.closest("dialog:not([open])");
 }
 
 /** Change between light and dark; what the system says is not remembered. */

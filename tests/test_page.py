@@ -415,6 +415,23 @@ def test_a_source_is_added_and_removed(look: Any, page_server: ModuleType) -> No
         assert server.scenes == {}
 
 
+def test_letters_work_at_once_when_a_form_closes(look: Any, page_server: ModuleType) -> None:
+    with page_server.serving({}) as server:
+        page = look(server.url)
+        page.get_by_text("No source yet").first.wait_for()
+        page.keyboard.press("a")
+        page.locator("#adding").wait_for()
+        is_shown = page.evaluate(
+            """() => {
+                document.getElementById("adding").close();
+                const key = { key: "i", bubbles: true };
+                document.activeElement.dispatchEvent(new KeyboardEvent("keydown", key));
+                return document.getElementById("status").open;
+            }"""
+        )
+        assert is_shown
+
+
 def test_a_token_is_asked_for(look: Any, page_server: ModuleType) -> None:
     with page_server.serving({"stage": Playing()}, token="open sesame") as server:
         page = look(server.url)
