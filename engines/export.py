@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, StringStringEntryProto
 from torch import Tensor, nn
 
-from ..models.blocks import ImageFCN
+from ..models.blocks import MapNet
 from ..models.net import Net
 from .engine import Header, Kind, ModelError
 from .metadata import write_header
@@ -87,14 +87,14 @@ def make_header(
     {'mean': 0.0, 'scale': 1.0}
     """
     config = net.config
-    is_image = isinstance(net, ImageFCN)
+    is_image = isinstance(net, MapNet)
     return Header(
         kind=config.kind,
         name=name,
         labels=config.labels,
         front_end=None if is_image else "paper",
         stride=float(net.STRIDE) if is_image else 1.0,
-        offset=float(net.OFFSET) if isinstance(net, ImageFCN) else 0.0,
+        offset=float(net.OFFSET) if isinstance(net, MapNet) else 0.0,
         thresholds=dict(thresholds or {}),
         normalisation={
             "mean": _brief(net.standardise.mean),

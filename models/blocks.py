@@ -1,7 +1,7 @@
 """What the three networks share: their configuration, standardisation, LRN and the image FCN."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
@@ -29,6 +29,9 @@ class NetConfig:
         `n_filters`.
     dropout : float
         Probability of zeroing, where the paper has dropout.
+    backbone : str
+        Early layers of another network in place of the paper's, by its name in timm; pictures and
+        flow only. See `backbone.BackboneNet`.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class NetConfig:
     labels: tuple[str, ...] = LABELS
     width: float = 1.0
     dropout: float = 0.5
+    backbone: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values outside their bounds."""
@@ -54,6 +58,8 @@ class NetConfig:
             raise ValueError(f"width is {self.width}; use a value above 0 and at most 4")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; use a value from 0 to below 1")
+        if self.backbone and self.kind == "sound":
+            raise ValueError(f"backbone is {self.backbone!r}; the sound network has none")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels are {self.labels}; give at least one, each once")
 
@@ -189,7 +195,58 @@ def response_norm(x: Tensor) -> Tensor:
     return (wide / (root * torch.sqrt(root))).to(x.dtype)
 
 
-class ImageFCN(nn.Module):
+def xavier(layers: Iterable[nn.Module]) -> None:
+    """Give convolutions their first weights: Xavier-uniform, biases zero, as the authors did."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class MapNet(nn.Module):
+    """What gives a map of scores for a picture or a flow stack: `forward` and what follows from it.
+
+    Map cell i is centred on input pixel 32 i.
+    """
+
+    STRIDE = 32  # input pixels between map cells
+    OFFSET = 0  # input pixel on which cell 0 is centred
+
+    config: NetConfig
+    standardise: Standardise
+
+    @staticmethod
+    def map_size(height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of the map for an input of this size.
+
+        Examples
+        --------
+        >>> MapNet.map_size(144, 256)
+        (5, 8)
+        """
+        return math.ceil(height / 32), math.ceil(width / 32)
+
+    def early_layers(self) -> list[nn.Module]:
+        """Return the layers that may come from another network and be frozen at first."""
+        raise NotImplementedError
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Return scores (B, K, h, w) in [0, 1]: the sigmoid of `forward`."""
+        return torch.sigmoid(self(x))
+
+    def clip_scores(self, x: Tensor) -> Tensor:
+        """Return one score a picture and label, (B, K): the maximum over the map.
+
+        Notes
+        -----
+        The object model's global pooling in TABLE II; the paper's VT and ST targets are compared
+        with the same maximum of the action map.
+        """
+        return self.scores(x).amax(dim=(2, 3))
+
+
+class ImageFCN(MapNet):
     """The fully convolutional network of TABLE II, for pictures and for flow stacks.
 
     Parameters
@@ -207,9 +264,6 @@ class ImageFCN(nn.Module):
     Source: Liu, Yang and Jeng 2018, TABLE II; after VGG_CNN_M_2048 (Chatfield et al. 2014).
     """
 
-    STRIDE = 32  # input pixels between map cells
-    OFFSET = 0  # input pixel on which cell 0 is centred
-
     def __init__(self, n_channels: int, config: NetConfig) -> None:
         super().__init__()
         self.config = config
@@ -225,22 +279,11 @@ class ImageFCN(nn.Module):
         self.conv8 = nn.Conv2d(c7, len(config.labels), 1)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.dropout = nn.Dropout(config.dropout)
-        for layer in self.children():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.xavier_uniform_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        xavier(self.children())
 
-    @staticmethod
-    def map_size(height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of the map for an input of this size.
-
-        Examples
-        --------
-        >>> ImageFCN.map_size(144, 256)
-        (5, 8)
-        """
-        return math.ceil(height / 32), math.ceil(width / 32)
+    def early_layers(self) -> list[nn.Module]:
+        """Return conv1 to conv5, which the paper takes from VGG_CNN_M_2048 (section IV-A2)."""
+        return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K, h, w) for an input (B, C, H, W); sizes as in `map_size`."""
@@ -253,17 +296,3 @@ class ImageFCN(nn.Module):
         x = self.dropout(functional.relu(self.conv6(x)))
         x = self.dropout(functional.relu(self.conv7(x)))
         return self.conv8(x)  # type: ignore[no-any-return]
-
-    def scores(self, x: Tensor) -> Tensor:
-        """Return scores (B, K, h, w) in [0, 1]: the sigmoid of `forward`."""
-        return torch.sigmoid(self(x))
-
-    def clip_scores(self, x: Tensor) -> Tensor:
-        """Return one score a picture and label, (B, K): the maximum over the map.
-
-        Notes
-        -----
-        The object model's global pooling in TABLE II; the paper's VT and ST targets are compared
-        with the same maximum of the action map.
-        """
-        return self.scores(x).amax(dim=(2, 3))

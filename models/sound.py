@@ -69,6 +69,10 @@ class SoundNet(nn.Module):
         """
         return (n_columns // 4 + 1) // 4 + 1
 
+    def early_layers(self) -> list[nn.Module]:
+        """Return the early convolutions of TABLE I with their normalisation."""
+        return [self.conv1, self.norm1, self.conv2, self.norm2]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K, n_outputs(T)) for log-mel (B, 384, T)."""
         x = self.standardise(x)
