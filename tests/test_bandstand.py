@@ -3,8 +3,12 @@
 import itertools
 import json
 import math
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import av
@@ -14,12 +18,22 @@ import pytest
 
 from playspot.models.labels import LABELS
 from playspot.stream.timeline import SAMPLE_RATE, TICK, n_steps, step_time
-from playspot.training.bandstand import make_sound, render_clip, render_set
+from playspot.training.actors import IDLE
+from playspot.training.bandstand import (
+    SHARD_CLIPS,
+    clip_path,
+    make_sound,
+    render_clip,
+    render_set,
+)
+from playspot.training.camera import Camera, Shot
 from playspot.training.canvas import Picture
+from playspot.training.gallery import write_gallery
 from playspot.training.instruments import INSTRUMENTS
 from playspot.training.motion import PLAY, RESTS
 from playspot.training.music import Part
-from playspot.training.render import Renderer
+from playspot.training.render import Renderer, draw_actor, instrument_box
+from playspot.training.render_plan import make_plan
 from playspot.training.scene import LEVELS, SceneError, make_scene, plan_intervals
 from playspot.training.truth import make_truth
 
@@ -35,7 +49,7 @@ def flow(one: Picture, two: Picture) -> np.ndarray:
 
 def check_truth(truth: dict[str, Any]) -> None:
     """Check a truth against the schema that readers rely on."""
-    assert truth["schema"] == "playspot/bandstand/1"
+    assert truth["schema"] == "playspot/bandstand/2"
     for key in ("played", "visible", "heard"):
         assert truth[key] == [label for label in LABELS if label in truth[key]]
     assert set(truth["played"]) <= set(truth["heard"])
@@ -50,7 +64,7 @@ def check_truth(truth: dict[str, Any]) -> None:
         for entry, player in zip(step["players"], truth["players"], strict=True):
             inside = any(a <= step["time"] < b for a, b in player["playing"])
             assert entry["playing"] == inside
-            assert bool(entry["points"]) == inside
+            assert inside or not entry["points"]
             assert all(0 <= v <= 1 for point in entry["points"] for v in point)
             if entry["box"] is not None:
                 x0, y0, x1, y1 = entry["box"]
@@ -70,20 +84,21 @@ def test_the_table_of_instruments_has_the_nine() -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_instrument_moves_where_its_key_points_are(label: str) -> None:
-    scene = make_scene(11, "easy", 6.0, [label])
-    renderer = Renderer(scene, SIZE)
-    actor = scene.players[0]
-    assert actor.part is not None
-    start, end = actor.part.intervals[0]
     moved = []
-    for k in range(int((end - start) / TICK) - 1):
-        time = start + k * TICK
-        frame = renderer.frame(time)
-        lengths = flow(frame, renderer.frame(time + TICK))
-        stage = scene.camera.stage(frame, time)
-        for x, y in actor.canvas(stage, time).pixels(np.array(actor.points(time))):
-            x0, y0 = int(np.clip(x, 6, 249)), int(np.clip(y, 6, 137))
-            moved.append(lengths[y0 - 6 : y0 + 7, x0 - 6 : x0 + 7].mean())
+    for seed in (11, 100_011, 200_011):
+        scene = make_scene(seed, "easy", 4.0, [label])
+        renderer = Renderer(scene, SIZE)
+        actor = scene.players[0]
+        assert actor.part is not None
+        start, end = actor.part.intervals[0]
+        for k in range(int((end - start) / TICK / 2) - 1):
+            time = start + 2 * k * TICK
+            frame = renderer.frame(time)
+            lengths = flow(frame, renderer.frame(time + TICK))
+            stage = scene.camera.stage(frame, time)
+            for x, y in actor.canvas(stage, time).pixels(np.array(actor.points(time))):
+                x0, y0 = int(np.clip(x, 6, 249)), int(np.clip(y, 6, 137))
+                moved.append(lengths[y0 - 6 : y0 + 7, x0 - 6 : x0 + 7].mean())
     assert np.mean(moved) > 0.5  # px per tick
 
 
@@ -105,7 +120,112 @@ def test_key_points_of_a_player_lie_in_the_picture(label: str) -> None:
         for step in truth["steps"]:
             for entry in step["players"]:
                 edge = [p for p in entry["points"] if not 0 < p[0] < 1 or not 0 < p[1] < 1]
-                assert len(edge) <= 1  # at most one is cut off and so lies on the edge
+                assert not edge
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_boxes_are_around_the_instruments_in_all_views(label: str) -> None:
+    for seed, level in ((3, "hard"), (4, "wild"), (100_004, "wild"), (200_005, "wild")):
+        scene = make_scene(seed, level, 4.0, [label])
+        actor = scene.players[0]
+        assert actor.finish is not None
+        form = 0 if label == "piano" else actor.finish.form  # its lid is no part of the box
+        size = scene.film.size
+        for time in (0.3, 1.9, 3.6):
+            pictures = []
+            for colour in ((0.0, 0.0, 0.0), (255.0, 0.0, 255.0)):
+                picture = np.full((size[1], size[0], 3), 128, np.uint8)
+                finish = replace(actor.finish, body=colour, second=colour, form=form)
+                stage = scene.camera.stage(picture, time)
+                draw_actor(stage, replace(actor, finish=finish), time)
+                pictures.append(picture)
+            own = replace(actor, finish=replace(actor.finish, form=form))
+            rows, columns = np.nonzero(cv2.absdiff(*pictures).max(axis=2))
+            if not len(rows):
+                continue
+            x0, y0, x1, y1 = instrument_box(stage, own, time)
+            slack = 1 + 2.5 * stage.scale * actor.size  # rims
+            assert columns.min() >= x0 - slack
+            assert columns.max() <= x1 + slack
+            assert rows.min() >= y0 - slack
+            assert rows.max() <= y1 + slack
+
+
+def test_a_cut_changes_the_view_and_the_truth() -> None:
+    scene = make_scene(1, "easy", 6.0, ["cello"])
+    near = Shot(3.0, *scene.players[0].spot, 2.0, 0.2, True)
+    camera = Camera(shots=(Shot(), near))
+    scene = replace(scene, film=replace(scene.film, camera=camera))
+    steps = make_truth(scene, SIZE)["steps"]
+    boxes = [step["players"][0]["box"] for step in steps]
+    assert np.std([box[2] - box[0] for box in boxes[:5]]) < 0.02
+    assert boxes[7][2] - boxes[7][0] > 1.4 * (boxes[4][2] - boxes[4][0])
+    renderer = Renderer(scene, SIZE)
+    one, two, three = (renderer.frame(time).astype(int) for time in (2.9, 2.99, 3.01))
+    assert np.abs(three - two).mean() > 10 * np.abs(two - one).mean()
+
+
+def test_the_backdrop_moves_with_the_stage() -> None:
+    scene = make_scene(1, "easy", 4.0)
+    scene = replace(
+        scene, actors=(), film=replace(scene.film, camera=Camera(shots=(Shot(x=138.0),)))
+    )
+    moved = Renderer(scene, SIZE).frame(0.0)
+    still = Renderer(replace(scene, film=replace(scene.film, camera=Camera())), SIZE).frame(0.0)
+    light = still[:, :1].astype(int)  # the wall of the level easy is even from left to right
+    assert np.abs(moved.astype(int) - light).max() <= 1
+    floors = [np.abs(np.diff(picture[:, 9].astype(int).sum(axis=1))).argmax()
+              for picture in (still, moved)]  # fmt: skip
+    assert floors[0] == floors[1]
+
+
+def test_wild_scenes_are_of_many_kinds() -> None:
+    films = [make_scene(seed, "wild").film for seed in range(60)]
+    assert {film.size for film in films} >= {(256, 144), (256, 192), (144, 256)}
+    assert len({film.video_rate for film in films}) >= 4
+    assert {film.codec for film in films} == {"libx264", "mpeg4"}
+    for share in (
+        np.mean([len(film.camera.shots) > 1 for film in films]),
+        np.mean([film.shutter > 0 for film in films]),
+        np.mean([film.camera.shake > 0 for film in films]),
+        np.mean([film.noise > 2 for film in films]),
+    ):
+        assert 0.1 < share < 0.9
+    kinds = {kind for seed in range(60) for actor in make_scene(seed, "wild").players
+             for _, _, kind in actor.idle}  # fmt: skip
+    assert kinds == set(IDLE)
+
+
+def test_instruments_are_seen_near_and_far_in_wild_scenes() -> None:
+    areas = []
+    for seed in range(60):
+        scene = make_scene(seed, "wild", 3.0)
+        for step in make_truth(scene, scene.film.size)["steps"]:
+            boxes = [entry["box"] for entry in step["players"] if entry["box"]]
+            areas += [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
+    low, high = np.quantile(areas, (0.1, 0.9))
+    assert low < 0.04
+    assert high > 0.4
+
+
+def test_who_is_never_in_the_picture_is_heard_only() -> None:
+    scene = make_scene(2, "easy", 6.0, ["drum"])
+    away = Camera(shots=(Shot(x=-900.0, size=3.0),))
+    truth = make_truth(replace(scene, film=replace(scene.film, camera=away)), SIZE)
+    assert (truth["heard"], truth["played"], truth["visible"]) == (["drum"], [], [])
+    assert truth["players"] == []
+
+
+def test_a_wild_clip_is_as_its_film_says(tmp_path: Path) -> None:
+    seed = next(s for s in itertools.count() if make_scene(s, "wild", 2.0).film.codec == "mpeg4")
+    film = make_scene(seed, "wild", 2.0).film
+    truth = render_clip(tmp_path / "a.mp4", seed=seed, level="wild", duration=2.0)
+    assert (truth["width"], truth["height"]) == film.size
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        video = container.streams.video[0]
+        assert (video.width, video.height) == film.size
+        assert video.codec_context.name == "mpeg4"
+        assert sum(1 for _ in container.decode(video=0)) == round(2 * film.video_rate)
 
 
 def test_the_same_seed_gives_the_same_truth_and_pictures() -> None:
@@ -147,7 +267,7 @@ def test_about_half_of_the_time_is_played() -> None:
 
 
 def test_hard_scenes_have_sounds_from_off_the_stage() -> None:
-    truths = [make_truth(make_scene(seed, "hard"), SIZE) for seed in range(60)]
+    truths = [make_truth(make_scene(seed, "hard", 4.0), SIZE) for seed in range(60)]
     unseen = [t for t in truths if set(t["heard"]) - set(t["visible"])]
     assert 3 <= len(unseen) <= 35
 
@@ -246,10 +366,100 @@ def test_a_set_is_rendered_by_several_processes_and_goes_on_where_it_stopped(
     assert [json.loads(p.with_suffix(".json").read_text("utf-8"))["seed"] for p in paths] == [5, 6]
 
 
+def test_a_run_that_was_killed_leaves_no_half_clip_and_goes_on(tmp_path: Path) -> None:
+    code = (
+        "from playspot.training.bandstand import render_set; import sys;"
+        "render_set(sys.argv[1], 3, first_seed=9, level='normal', duration=20.0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as process:
+        while not list(tmp_path.glob("*/.*.mp4.*")):
+            assert process.poll() is None
+            sleep(0.02)
+        process.kill()
+    assert not list(tmp_path.glob("*/*_*.mp4"))
+    paths = render_set(tmp_path, 1, first_seed=9, level="normal", duration=2.0)
+    left = sorted(path.name for path in paths[0].parent.iterdir())
+    assert left == ["normal_000009.json", "normal_000009.mp4"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into Linux's /proc")
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    code = (
+        "from playspot.training.bandstand import render_set; import sys;"
+        "render_set(sys.argv[1], 2, first_seed=9, level='easy', duration=60.0, processes=2)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as process:
+        while not list(tmp_path.glob("*/.*.mp4.*")):
+            assert process.poll() is None
+            sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    assert len(children) >= 2
+
+    def is_alive(child: str) -> bool:
+        try:
+            return ") Z " not in Path(f"/proc/{child}/stat").read_text()
+        except OSError:
+            return False
+
+    end = monotonic() + 20
+    while any(map(is_alive, children)):
+        assert monotonic() < end
+        sleep(0.05)
+
+
+def test_a_set_lies_in_folders_of_bounded_size() -> None:
+    folders = Counter(clip_path(Path("x"), "mixed", seed).parent.name for seed in range(1000))
+    assert folders == {f"shard-{k:04d}": SHARD_CLIPS for k in range(4)}
+
+
+def test_shares_of_machines_are_disjoint_and_whole() -> None:
+    plans = [
+        make_plan(clips=None, hours=0.5, first_seed=100, level="wild", duration=7.0, shard=f"{k}/3")
+        for k in (1, 2, 3)
+    ]
+    seeds = [s for plan in plans for s in range(plan.first_seed, plan.first_seed + plan.n_clips)]
+    assert seeds == list(range(100, 100 + math.ceil(1800 / 7)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"level": "heavy"}, "level 'heavy' is none of easy, normal, hard"),
+        ({"clips": 3, "hours": 1.0}, "--clips or --hours, not both"),
+        ({"hours": math.nan}, "--hours nan"),
+        ({"level": "heavy"}, "none of easy, normal, hard, wild, mixed"),
+        ({"shard": "3/2"}, "--shard 3/2"),
+        ({"shard": "x"}, "--shard x"),
+        ({"first_seed": 99_990}, "reach beyond 100000"),
+    ],
+)
+def test_a_bad_plan_is_one_clear_line(arguments: dict[str, Any], message: str) -> None:
+    usual = {"clips": None, "hours": None, "first_seed": 0, "level": "easy", "duration": 10.0}
+    with pytest.raises(SceneError, match=message):
+        make_plan(**{**usual, **arguments})
+
+
+def test_a_plan_that_does_not_fit_on_the_disk_is_refused(tmp_path: Path) -> None:
+    plan = make_plan(clips=100, hours=None, first_seed=0, level="easy", duration=10.0)
+    with pytest.raises(SceneError, match="GB are free"):
+        replace(plan, size=10**18).check_room(tmp_path)
+
+
+def test_a_gallery_is_a_picture(tmp_path: Path) -> None:
+    write_gallery(tmp_path / "a.png", columns=3, is_marked=True)
+    sheet = cv2.imread(str(tmp_path / "a.png"))
+    assert sheet is not None
+    assert sheet.shape == (9 * 146 + 18, 3 * 258, 3)
+    with pytest.raises(SceneError, match="one of training, validation, test"):
+        write_gallery(tmp_path / "a.png", split="demo")
+    with pytest.raises(SceneError, match=r"a\.txt"):
+        write_gallery(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"level": "heavy"}, "level 'heavy' is none of easy, normal, hard, wild"),
         ({"labels": ["banjo"]}, "label 'banjo' is none of accordion"),
         ({"labels": []}, "0 labels were given"),
         ({"duration": 0.5}, "duration 0.5 s is too short"),

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from .canvas import Canvas, Colour, Picture
-from .instruments import Finish
+from .canvas import Canvas, Colour
+from .finish import Finish
 from .motion import FIXED, PLAY, RESTS, SEATED, key_points
 from .music import Part, ease
 from .players import FEET_SEATED, FEET_STANDING, Look, Pair, Pose
+from .styles import Style, wander
 
 STAGE_WIDTH = 256.0
-IDLE = ("still", "sway", "look", "scratch", "wave", "shift")  # of players at rest
-BYSTANDER = ("clap", "wave", "walk", "dance", "look", "still")
+IDLE = ("still", "sway", "look", "scratch", "wave", "shift", "bob", "adjust", "conduct")
+BYSTANDER = ("clap", "wave", "walk", "dance", "look", "still", "conduct")
+READY = -1  # rests in the playing position
 CLAP_HZ = 1.9
 
 
@@ -38,16 +38,18 @@ class Actor:
     mirrored : bool
     spot : (x, y)
         Where the feet stand, in stage coordinates.
-    vigour : float
-        Size of the playing motion; 1 is the usual.
+    style : Style or None
+        How the instrument is played.
     rest_form : int
-        Which of the instrument's rest poses is taken.
+        Which of the instrument's rest poses is taken; `READY`: that of playing.
     idle : tuple of (start, end, kind)
         What is done while not playing.
     walks : tuple of (start, end, from x, to x)
         In order of time.
     tempo : float
         Random phase of idle motions.
+    fidget : float
+        How much the body wanders by itself, playing or not; units.
     """
 
     label: str | None
@@ -57,11 +59,12 @@ class Actor:
     size: float
     mirrored: bool
     spot: Pair
-    vigour: float
+    style: Style | None
     rest_form: int
     idle: tuple[tuple[float, float, str], ...]
     walks: tuple[tuple[float, float, float, float], ...]
     tempo: float
+    fidget: float = 0.0
 
     @property
     def seated(self) -> bool:
@@ -75,16 +78,18 @@ class Actor:
 
     def pose(self, time: float) -> Pose:
         """Return how the person and the instrument are held at a time."""
-        if self.label is None or self.part is None:
+        if self.label is None or self.part is None or self.style is None:
             return self._walking(self._idling(Pose(), time, 1.0), time)
         rests = RESTS[self.label]
         rest = rests[self.rest_form % len(rests)]
+        if self.rest_form == READY:
+            rest = PLAY[self.label](self.part.moment(0.0), self.style)
         moment = self.part.moment(time)
         pose = rest
         if moment.engaged < 1:
             pose = self._idling(rest, time, 1 - moment.engaged)
         if moment.engaged > 0:
-            pose = pose.blend(PLAY[self.label](moment, self.vigour), moment.engaged)
+            pose = pose.blend(PLAY[self.label](moment, self.style), moment.engaged)
         if self.label == "piano" and 0 < moment.engaged < 1:  # hands come up over the edge
             rise = 22 * math.sin(math.pi * moment.engaged)
             pose = replace(
@@ -92,7 +97,7 @@ class Actor:
                 left=(pose.left[0], pose.left[1] - rise),
                 right=(pose.right[0], pose.right[1] - rise),
             )
-        return self._walking(pose, time)
+        return self._walking(self._fidgeting(pose, time), time)
 
     def arms_hidden(self, time: float) -> bool:
         """Return whether the hands lie in the lap, behind the instrument."""
@@ -122,8 +127,9 @@ class Actor:
         return key_points(self.label, self.pose(time))
 
     def _idling(self, pose: Pose, time: float, weight: float) -> Pose:
-        phase = math.tau * (time + self.tempo)
-        breath = 0.25 * math.sin(phase * 0.25)
+        pace = 0.75 + 0.5 * (self.tempo % 1)  # everybody has a pace of their own
+        phase = math.tau * (pace * time + self.tempo)
+        breath = 0.25 * math.sin(math.tau * 0.25 * (time + self.tempo))
         kind = next((kind for start, end, kind in self.idle if start <= time < end), "still")
         begin = next((start for start, end, _ in self.idle if start <= time < end), time)
         until = next((end for start, end, _ in self.idle if start <= time < end), time)
@@ -138,13 +144,23 @@ class Actor:
         elif kind == "look":
             turn += weight * (math.sin(phase * 0.35) - turn)
             tilt += weight * 0.06 * math.sin(phase * 0.35)
+        elif kind == "bob":  # dances with the instrument in the hands
+            dx += weight * 3.5 * math.sin(phase * 0.9)
+            dy += weight * 3.0 * abs(math.sin(phase * 0.9))
+            lean += weight * 0.07 * math.sin(phase * 0.9 + 0.5)
+        elif kind == "adjust" and self.held:  # lifts and turns it, as one does to look at it
+            x, y = 3.0 * weight * math.sin(phase * 0.4), -5.0 * weight * abs(math.sin(phase * 0.5))
+            pose = replace(pose, tool=(pose.tool[0] + x, pose.tool[1] + y, pose.tool[2]))
+            left, right = (left[0] + x, left[1] + y), (right[0] + x, right[1] + y)
         elif kind == "shift" and not self.seated:
             dx += weight * 4.0
             lean += weight * 0.03
-        elif kind in ("scratch", "wave") and self.label != "drum":
+        elif kind in ("scratch", "wave", "conduct") and self.label != "drum":
             goal = (-9.0 + 1.2 * math.sin(phase * 2.6), -70.0 + 1.5 * math.cos(phase * 2.6))
             if kind == "wave":
                 goal = (-31.0 + 6.0 * math.sin(phase * 1.6), -66.0)
+            if kind == "conduct":
+                goal = (-25.0 + 8.0 * math.sin(phase * 0.8), -42.0 + 9.0 * math.sin(phase * 1.6))
             bulge = 14.0 * math.sin(math.pi * weight)  # the hand goes round the shoulder
             left = (
                 left[0] + (goal[0] - left[0]) * weight - bulge,
@@ -166,6 +182,18 @@ class Actor:
             grips=grips,
         )  # fmt: skip
 
+    def _fidgeting(self, pose: Pose, time: float) -> Pose:
+        if not self.fidget:
+            return pose
+        dx, dy, lean = pose.body
+        tilt, turn = pose.head
+        side = self.fidget * wander(time, self.tempo)
+        nod = self.fidget * wander(1.3 * time, self.tempo + 9)
+        return replace(
+            pose, body=(dx + side, dy + 0.3 * nod, lean + 0.012 * side),
+            head=(tilt + 0.02 * nod, turn),
+        )  # fmt: skip
+
     def _walking(self, pose: Pose, time: float) -> Pose:
         for start, end, from_x, to_x in self.walks:
             if start <= time < end:
@@ -174,33 +202,6 @@ class Actor:
                 dx, dy, lean = pose.body
                 return replace(pose, body=(dx, dy + bounce, lean), legs=(steps, 9.0))
         return pose
-
-
-@dataclass(frozen=True)
-class Camera:
-    """How the camera moves: slow pan and zoom, fast shake; all zero for a camera on a stand."""
-
-    pan: float = 0.0
-    zoom: float = 0.0
-    shake: float = 0.0
-    rate: float = 0.1
-    phase: float = 0.0
-
-    def stage(self, picture: Picture, time: float) -> Canvas:
-        """Return the canvas of stage coordinates on a picture at a time."""
-        height, width = picture.shape[:2]
-        unit = width / STAGE_WIDTH
-        canvas = Canvas(picture, np.array([[unit, 0.0, 0.0], [0.0, unit, 0.0]]))
-        if not (self.pan or self.zoom or self.shake):
-            return canvas
-        swing = math.sin(math.tau * (self.rate * time + self.phase))
-        x = self.pan * swing + self.shake * math.sin(math.tau * (1.7 * time + self.phase))
-        y = 0.3 * self.pan * math.cos(math.tau * 0.7 * self.rate * time) + self.shake * math.sin(
-            math.tau * (2.3 * time + 2 * self.phase)
-        )
-        size = 1 + self.zoom * math.sin(math.tau * (0.8 * self.rate * time + 2 * self.phase))
-        middle = (STAGE_WIDTH / 2, height / unit / 2)
-        return canvas.placed(middle[0] * (1 - size) + x, middle[1] * (1 - size) + y, 0.0, size)
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,26 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from .camera import FLOOR
 from .canvas import Canvas, Colour, Picture, from_hsv, shade
+from .photo import make_photo
+from .shares import Share
 
 MARGIN = 0.12  # of the picture's size, on each side: what a moving camera may show
-FLOOR = 0.76  # of the picture's height: where wall and floor meet
-KINDS = ("wall", "curtain", "bricks", "room", "park", "stage")
 
 
-def make_backdrop(rng: Generator, size: tuple[int, int], *, plain: bool) -> Picture:
+def make_backdrop(rng: Generator, share: Share, size: tuple[int, int], kind: str) -> Picture:
     """Return a background with a margin of `MARGIN` of its size on each side.
 
     Parameters
     ----------
     rng : Generator
+    share : Share
+        What the split may have.
     size : (width, height)
         Of the picture without margin, in pixels.
-    plain : bool
-        Whether it is a wall of one colour.
+    kind : str
+        "plain": a wall of one colour; "drawn"; "photo": with the statistics of photographs.
 
     Returns
     -------
@@ -35,32 +38,49 @@ def make_backdrop(rng: Generator, size: tuple[int, int], *, plain: bool) -> Pict
     """
     width, height = (round(side * (1 + 2 * MARGIN)) for side in size)
     unit = size[0] / 256
-    kind = "wall" if plain else KINDS[rng.integers(len(KINDS))]
+    name = str(rng.choice({"plain": share.plain, "drawn": share.backdrops}.get(kind, share.photos)))
+    if kind == "photo":
+        return make_photo(rng, share, (width, height), name)
     picture = np.empty((height, width, 3), np.uint8)
     canvas = Canvas(
         picture,
         np.array([[unit, 0.0, MARGIN * size[0]], [0.0, unit, MARGIN * size[1]]]),
     )
     floor = FLOOR * size[1] / unit
-    hue = rng.random()
-    wall = from_hsv(hue, rng.uniform(0.05, 0.45), rng.uniform(0.4, 0.95))
-    ground = from_hsv(rng.uniform(0.03, 0.12), rng.uniform(0.15, 0.6), rng.uniform(0.3, 0.75))
+    hue = share.uniform(rng, 0, 1)
+    wall = from_hsv(hue, share.uniform(rng, 0.05, 0.45), share.uniform(rng, 0.4, 0.95))
+    ground = from_hsv(
+        share.uniform(rng, 0.03, 0.12), share.uniform(rng, 0.15, 0.6), share.uniform(rng, 0.3, 0.75)
+    )
     _gradient(picture, shade(wall, 1.12), shade(wall, 0.8), 0, height)
-    if kind == "curtain":
+    if name == "sweep":  # lighter on one side
+        side = np.linspace(0.8, 1.1, width)[None, :, None]
+        picture[:] = np.clip(picture * side, 0, 255).astype(np.uint8)
+    elif name == "lamp":  # a round light on the wall
+        x, y = np.linspace(-1, 1, width)[None, :], np.linspace(-0.7, 1.3, height)[:, None]
+        round_light = 0.75 + 0.35 * np.exp(-2 * (x * x + y * y))
+        picture[:] = np.clip(picture * round_light[:, :, None], 0, 255).astype(np.uint8)
+    elif name == "curtain":
         _curtain(picture, rng)
-    elif kind == "bricks":
+    elif name == "bricks":
         _bricks(canvas, rng, wall, floor)
-    elif kind == "room":
-        _room(canvas, rng, hue, floor)
-    elif kind == "park":
+    elif name == "shelf":
+        _room(canvas, rng, hue, floor, n_shelves=3)
+    elif name == "room":
+        _room(canvas, rng, hue, floor, n_shelves=1)
+    elif name == "park":
         ground = _park(canvas, rng, floor)
-    elif kind == "stage":
+    elif name == "stage":
         _stage(canvas, rng, floor)
+    elif name == "stripes":
+        _stripes(canvas, rng, wall, floor)
+    elif name == "tiles":
+        _tiles(canvas, rng, wall, floor)
     top = round((MARGIN + FLOOR) * size[1])
     _gradient(picture, shade(ground, 0.8), shade(ground, 1.1), top, height)
-    if kind in ("room", "stage", "curtain"):
+    if name in ("room", "stage", "curtain", "shelf"):
         _planks(canvas, rng, ground, floor)
-    if not plain:
+    if kind != "plain":
         grain = rng.normal(0, 4, (height // 2 + 1, width // 2 + 1)).astype(np.float32)
         fine = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
         picture[:] = np.clip(picture + fine[:, :, None], 0, 255).astype(np.uint8)
@@ -94,7 +114,7 @@ def _bricks(canvas: Canvas, rng: Generator, wall: Colour, floor: float) -> None:
             canvas.box(float(x), float(y), float(x) + 15, float(y) + 6, brick)
 
 
-def _room(canvas: Canvas, rng: Generator, hue: float, floor: float) -> None:
+def _room(canvas: Canvas, rng: Generator, hue: float, floor: float, n_shelves: int) -> None:
     canvas.box(-60, floor - 5, 320, floor, (226, 222, 214))
     for _ in range(rng.integers(1, 4)):
         x, y = rng.uniform(-10, 230), rng.uniform(8, 40)
@@ -102,7 +122,11 @@ def _room(canvas: Canvas, rng: Generator, hue: float, floor: float) -> None:
         canvas.box(x - 2.5, y - 2.5, x + w + 2.5, y + h + 2.5, from_hsv(0.08, 0.5, 0.35))
         canvas.box(x, y, x + w, y + h, from_hsv(hue + 0.5, 0.25, rng.uniform(0.6, 0.95)))
         canvas.ellipse((x + w / 2, y + h * 0.6), w * 0.3, h * 0.2, from_hsv(rng.random(), 0.4, 0.7))
-    x = rng.uniform(0, 200)
+    for place in rng.permutation(4)[:n_shelves]:
+        _shelf(canvas, rng, 62.0 * place + rng.uniform(-10, 20), floor)
+
+
+def _shelf(canvas: Canvas, rng: Generator, x: float, floor: float) -> None:
     canvas.box(x, floor - 42, x + 40, floor + 3, from_hsv(0.07, 0.5, 0.4))
     for y in (floor - 38, floor - 24, floor - 10):
         canvas.box(x + 2, y, x + 38, y + 10, from_hsv(0.07, 0.5, 0.25))
@@ -132,7 +156,7 @@ def _park(canvas: Canvas, rng: Generator, floor: float) -> Colour:
 
 
 def _stage(canvas: Canvas, rng: Generator, floor: float) -> None:
-    tone = from_hsv(rng.random(), 0.5, 0.16)
+    tone = from_hsv(rng.random(), 0.45, rng.uniform(0.2, 0.42))
     canvas.box(-60, -60, 320, floor, tone)
     for x in np.linspace(-10, 266, 6):
         colour = from_hsv(rng.random(), 0.55, 0.9)
@@ -143,6 +167,22 @@ def _stage(canvas: Canvas, rng: Generator, floor: float) -> None:
         canvas.limb((float(x), -4), (float(x), 3), 4, 5, (40, 40, 44))
         canvas.ellipse((float(x), 6), 3.6, 2, shade(colour, 1.5))
     canvas.limb((-60, -3), (320, -3), 1.5, 1.5, (60, 60, 64))
+
+
+def _stripes(canvas: Canvas, rng: Generator, wall: Colour, floor: float) -> None:
+    wide, gap = rng.uniform(3, 12), rng.uniform(6, 20)
+    for x in np.arange(-60, 320, wide + gap):
+        canvas.box(float(x), -60, float(x) + wide, floor, shade(wall, 0.75))
+    canvas.box(-60, floor - 30, 320, floor, shade(wall, 0.6))  # panelling below
+    canvas.box(-60, floor - 32, 320, floor - 29, shade(wall, 1.3))
+
+
+def _tiles(canvas: Canvas, rng: Generator, wall: Colour, floor: float) -> None:
+    side = rng.uniform(9, 22)
+    for row, y in enumerate(np.arange(floor, -60, -side)):
+        for column, x in enumerate(np.arange(-60, 320, side)):
+            tone = shade(wall, 0.8 + 0.3 * ((row + column) % 2) + float(rng.uniform(-0.05, 0.05)))
+            canvas.box(float(x), float(y) - side + 0.6, float(x) + side - 0.6, float(y), tone)
 
 
 def _planks(canvas: Canvas, rng: Generator, ground: Colour, floor: float) -> None:
@@ -180,9 +220,8 @@ def make_light(rng: Generator, size: tuple[int, int], level: float, *, plain: bo
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def draw_audience(canvas: Canvas, rng: Generator, time: float) -> None:
-    """Draw a row of heads before the stage, seen from behind."""
-    bottom = canvas.picture.shape[0] / canvas.matrix[1, 1]
+def draw_audience(canvas: Canvas, rng: Generator, time: float, bottom: float) -> None:
+    """Draw a row of heads before the stage, seen from behind; `bottom` in stage coordinates."""
     for k in range(12):
         x = 12 + 22 * k + rng.uniform(-5, 5)
         tall, phase = rng.uniform(2, 8), rng.uniform(0, 6)

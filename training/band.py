@@ -41,7 +41,7 @@ class BandstandOptions(BaseModel):
 
     seed: int = Field(default=300_000, ge=0)
     """Of the first scene."""
-    level: Literal["easy", "normal", "hard"] = "normal"
+    level: Literal["easy", "normal", "hard", "wild"] = "normal"
     labels: Annotated[tuple[str, ...], BeforeValidator(_labels)] = ()
     """One player each in every scene; random when empty."""
     length: float = Field(default=30.0, ge=2, le=600)

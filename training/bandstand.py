@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +22,17 @@ import numpy as np
 
 from ..models.labels import LABELS
 from ..stream.timeline import SAMPLE_RATE
-from .actors import CLAP_HZ
 from .canvas import Picture
+from .filming import Film
+from .orchestra import Synth
 from .render import Renderer
 from .scene import Scene, SceneError, make_scene
-from .synth import Waveform, clap, coloured_noise, room, synthesise
-from .truth import VIDEO_RATE, Truth, make_truth
+from .stage_sound import stage_sound
+from .synth import Waveform
+from .truth import Truth, make_truth
 
 AUDIO_BLOCK = 1024  # samples of one AAC frame
+SHARD_CLIPS = 250  # in one sub-folder
 
 
 def render_clip(
@@ -38,9 +42,10 @@ def render_clip(
     level: str = "normal",
     duration: float = 10.0,
     labels: Sequence[str] | None = None,
-    size: tuple[int, int] = (256, 144),
-    video_rate: float = VIDEO_RATE,
+    size: tuple[int, int] | None = None,
+    video_rate: float | None = None,
     key_interval: float | None = None,
+    synth: Synth = "builtin",
 ) -> Truth:
     """Render one clip and return its truth, also written beside it as JSON.
 
@@ -50,17 +55,19 @@ def render_clip(
         The MP4 file to write; the JSON has the same name with `.json`.
     seed : int
     level : str
-        "easy", "normal" or "hard"; see `scene.make_scene`.
+        "easy", "normal", "hard" or "wild"; see `scene.make_scene`.
     duration : float
         Seconds, at least 2.
     labels : sequence of str, optional
         The instruments, one player each, all of whom play; random without it.
-    size : (width, height)
-        In pixels, both even.
-    video_rate : float
-        Pictures per second.
+    size : (width, height), optional
+        In pixels, both even; 256 x 144 without it, at the level "wild" what the scene has.
+    video_rate : float, optional
+        Pictures per second; 30 without it, at the level "wild" what the scene has.
     key_interval : float, optional
         Seconds between key pictures; as the encoder likes without it.
+    synth : {"builtin", "auto", "fluidsynth"}
+        "auto" is FluidSynth where it and a soundfont are installed; the truth says which it was.
 
     Returns
     -------
@@ -80,19 +87,44 @@ def render_clip(
     >>> truth["players"][0]["label"]
     'guitar'
     """
+    path = Path(path)
+    scene = make_scene(seed, level, duration, labels)
+    film = scene.film
+    size = film.size if size is None else size
+    video_rate = film.video_rate if video_rate is None else video_rate
     if size[0] % 2 or size[1] % 2 or min(size) < 32:
         raise SceneError(f"size {size[0]}x{size[1]}: both sides must be even and at least 32")
     if not 1 <= video_rate <= 240:
         raise SceneError(f"video rate {video_rate} is outside of 1 to 240 pictures per second")
-    path = Path(path)
-    scene = make_scene(seed, level, duration, labels)
     truth = make_truth(scene, size, video_rate)
+    sound, truth["sound"] = stage_sound(scene, synth)
     renderer = Renderer(scene, size)
-    n_frames = round(duration * video_rate)
-    frames = (renderer.frame(k / video_rate) for k in range(n_frames))
-    write_video(path, frames, make_sound(scene), size, video_rate, key_interval)
-    path.with_suffix(".json").write_text(json.dumps(truth, separators=(",", ":")), "utf-8")
+    frames = (renderer.frame(k / video_rate) for k in range(round(duration * video_rate)))
+    part = path.with_name(f".{path.name}.{os.getpid()}")  # hidden: nobody reads half a clip
+    try:
+        write_video(part, frames, sound, size, video_rate, key_interval, film)
+        hidden = part.with_suffix(".json")
+        hidden.write_text(json.dumps(truth, separators=(",", ":")), "utf-8")
+        hidden.replace(path.with_suffix(".json"))
+        part.replace(path)  # last: a video that is there has its truth
+    finally:
+        part.unlink(missing_ok=True)
+        part.with_suffix(".json").unlink(missing_ok=True)
     return truth
+
+
+def clip_path(folder: Path, level: str, seed: int) -> Path:
+    """Return where the clip of a seed lies: in sub-folders of at most `SHARD_CLIPS`.
+
+    Examples
+    --------
+    >>> clip_path(Path("clips"), "mixed", 100_000).as_posix()
+    'clips/shard-0400/hard_100000.mp4'
+    """
+    kind = level
+    if level == "mixed":
+        kind = ("easy", "normal", "normal", "hard")[seed // len(LABELS) % 4]
+    return folder / f"shard-{seed // SHARD_CLIPS:04d}" / f"{kind}_{seed:06d}.mp4"
 
 
 def render_set(
@@ -102,14 +134,15 @@ def render_set(
     first_seed: int = 0,
     level: str = "normal",
     duration: float = 10.0,
-    size: tuple[int, int] = (256, 144),
+    size: tuple[int, int] | None = None,
+    synth: Synth = "builtin",
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Render clips of the seeds `first_seed` ... into a folder and return their paths.
 
-    Clips are named `<level>_<seed>.mp4`; those that are there with their JSON are kept, so that an
-    interrupted run goes on where it stopped.
+    They lie where `clip_path` says. Those that are there are kept, so that a run that was stopped,
+    even by kill -9, goes on where it was; runs of other seeds may write to the same folder at once.
 
     Parameters
     ----------
@@ -117,11 +150,11 @@ def render_set(
         Made where it does not exist.
     n_clips, first_seed : int
     level : str
-        "easy", "normal", "hard", or "mixed": one, two and one of four.
+        "easy", "normal", "hard", "wild", or "mixed": one, two and one of four of the first three.
     duration : float
         Seconds of each clip.
-    size : (width, height)
-        In pixels.
+    size : (width, height), optional
+        In pixels; as the level has it without.
     processes : int
         How many work at once, each spawned and on one thread.
     progress : callable, optional
@@ -142,74 +175,84 @@ def render_set(
     >>> render_set("nowhere", 0)
     []
     """
-    folder = Path(folder)
-    jobs = []
-    paths = []
-    for seed in range(first_seed, first_seed + n_clips):
-        mixed = ("easy", "normal", "normal", "hard")[seed // len(LABELS) % 4]
-        kind = mixed if level == "mixed" else level
-        path = folder / f"{kind}_{seed:06d}.mp4"
-        paths.append(path)
-        if not (path.is_file() and path.with_suffix(".json").is_file()):
-            jobs.append((path, seed, kind, duration, size))
-    if jobs:
-        folder.mkdir(parents=True, exist_ok=True)
-    done = n_clips - len(jobs)
+    seeds = range(first_seed, first_seed + n_clips)
+    paths = [clip_path(Path(folder), level, seed) for seed in seeds]
+    missing = [
+        (path, seed)
+        for path, seed in zip(paths, seeds, strict=True)
+        if not (path.is_file() and path.with_suffix(".json").is_file())
+    ]
+    _make_room({path for path, _ in missing})
+    done = n_clips - len(missing)
     if progress is not None and done:
         progress(done, n_clips)
-    if processes <= 1:
-        for job in jobs:
-            _render_job(*job)
-            done += 1
-            if progress is not None:
-                progress(done, n_clips)
-        return paths
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        futures = [pool.submit(_render_job, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                if progress is not None:
-                    progress(done, n_clips)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    for _ in _rendered(missing, duration, size, synth, processes):
+        done += 1
+        if progress is not None:
+            progress(done, n_clips)
     return paths
 
 
-def _render_job(path: Path, seed: int, level: str, duration: float, size: tuple[int, int]) -> None:
+def _make_room(paths: set[Path]) -> None:
+    """Make the folders of clips, and remove what a killed run left of those very clips."""
+    for folder in {path.parent for path in paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.mp4.*"):
+            if left.with_name(left.name[1:].split(".mp4.")[0] + ".mp4") in paths:
+                left.unlink(missing_ok=True)
+
+
+def _rendered(
+    jobs: Sequence[tuple[Path, int]],
+    duration: float,
+    size: tuple[int, int] | None,
+    synth: Synth,
+    processes: int,
+) -> Iterator[None]:
+    if processes <= 1 or len(jobs) <= 1:
+        for path, seed in jobs:
+            _render_job(path, seed, duration, size, synth)
+            yield
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(processes, len(jobs)), mp_context=context, initializer=_end_with_parent
+    ) as pool:
+        futures = [
+            pool.submit(_render_job, path, seed, duration, size, synth) for path, seed in jobs
+        ]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """See that this process ends when its parent is killed: it would wait for work for ever."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _render_job(
+    path: Path, seed: int, duration: float, size: tuple[int, int] | None, synth: Synth
+) -> None:
     cv2.setNumThreads(1)
-    render_clip(path, seed=seed, level=level, duration=duration, size=size)
+    level = path.stem.rpartition("_")[0]
+    render_clip(path, seed=seed, level=level, duration=duration, size=size, synth=synth)
 
 
-def make_sound(scene: Scene) -> Waveform:
-    """Return the sound of a scene, float32, shape (duration * SAMPLE_RATE,), within [-1, 1].
-
-    Players, instruments off the stage, claps of bystanders, a room and a quiet background.
-    """
-    rng = np.random.default_rng([scene.seed, 4])
-    n_samples = round(scene.duration * SAMPLE_RATE)
-    sound = np.zeros(n_samples, np.float32)
-    hard = scene.level == "hard"
-    for actor in scene.players:
-        if actor.part is not None and actor.part.notes:
-            gain = rng.uniform(0.55, 1.0)
-            sound += np.float32(gain) * synthesise(actor.part, scene.duration, rng)
-    for part in scene.offscreen:
-        gain = rng.uniform(0.4, 0.9)
-        sound += np.float32(gain) * synthesise(part, scene.duration, rng)
-    for actor in scene.actors:
-        if actor.idle and actor.idle[0][2] == "clap":
-            times = [k / CLAP_HZ for k in range(1, int(scene.duration * CLAP_HZ))]
-            sound += np.float32(rng.uniform(0.0, 0.8)) * clap(rng, times, scene.duration)
-    sound = room(sound, rng, rng.uniform(0.02, 0.2), rng.uniform(0.05, 0.14))
-    hiss = coloured_noise(rng, n_samples, (80.0, rng.uniform(500, 4000)))
-    sound += hiss * np.float32(10 ** (rng.uniform(-68, -40 if hard else -54) / 20))
-    sound *= np.float32(10 ** (rng.uniform(-8, 4) / 20))
-    peak = float(np.max(np.abs(sound), initial=1e-9))
-    return sound * np.float32(min(1.0, 0.9 / peak))
+def make_sound(scene: Scene, synth: Synth = "builtin") -> Waveform:
+    """Return the sound of a scene, float32, shape (duration * SAMPLE_RATE,), within [-1, 1]."""
+    return stage_sound(scene, synth)[0]
 
 
 def write_video(
@@ -219,6 +262,7 @@ def write_video(
     size: tuple[int, int],
     video_rate: float,
     key_interval: float | None = None,
+    film: Film | None = None,
 ) -> None:
     """Write pictures and sound as MP4; both start at time 0.
 
@@ -235,16 +279,27 @@ def write_video(
         Pictures per second.
     key_interval : float, optional
         Seconds between key pictures.
+    film : Film, optional
+        Gives the codec and how much it compresses.
     """
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    film = film or Film()
+    options = {"movflags": "+faststart"}
+    with av.open(str(path), "w", format="mp4", options=options) as container:
         rate = Fraction(video_rate).limit_denominator(1001)
-        video = container.add_stream("libx264", rate=rate)
+        video = (
+            container.add_stream("libx264", rate=rate)
+            if film.codec == "libx264"
+            else container.add_stream("mpeg4", rate=rate)
+        )
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
         video.thread_count = 1
         if key_interval is not None:
             video.gop_size = max(1, round(key_interval * video_rate))
-        video.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+        if film.codec == "libx264":
+            video.options = {"preset": "veryfast", "crf": str(film.quality), "bf": "0"}
+        else:
+            video.options = {"qmin": str(film.quality), "qmax": str(film.quality), "bf": "0"}
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         audio.bit_rate = 64_000
         at = 0

@@ -37,8 +37,8 @@ def _rod(n_points: int) -> Points:
     return np.block([[cap, none], [none, cap * (-1, -1, 1)]])
 
 
-_CIRCLES = ((2.5, _circle(10)), (7.0, _circle(18)), (math.inf, _circle(36)))  # up to so many pixels
-_RODS = ((1.2, _rod(3)), (5.0, _rod(5)), (math.inf, _rod(9)))
+_COARSE, _ROUND, _FINE = _circle(10), _circle(18), _circle(36)
+_COARSE_ROD, _ROUND_ROD, _FINE_ROD = _rod(3), _rod(5), _rod(9)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
@@ -189,8 +189,11 @@ class Canvas:
 
     def _fixed(self, points: Points) -> NDArray[np.int32]:
         a, b, c, d, e, f = self._at
-        fixed: Points = points @ np.array(((a, d), (b, e))) + (c, f)
-        return fixed.astype(np.int32)
+        out = np.empty(points.shape, np.int32)
+        x, y = points[:, 0], points[:, 1]
+        np.add(x * a + y * b, c, out[:, 0], casting="unsafe")
+        np.add(x * d + y * e, f, out[:, 1], casting="unsafe")
+        return out
 
     def fill(self, points: Points, colour: Colour) -> None:
         """Fill a closed outline, shape (n, 2), of any form."""
@@ -214,8 +217,8 @@ class Canvas:
         axes = np.array(
             [[a * rx, d * rx], [b * ry, e * ry], [a * x + b * y + c, d * x + e * y + f]]
         )
-        size = max(rx, ry) * self.scale
-        template = next(template for limit, template in _CIRCLES if size <= limit)
+        size = (rx if rx > ry else ry) * self.scale
+        template = _FINE if size > 7.0 else _ROUND if size > 2.5 else _COARSE
         self._convex((template @ axes).astype(np.int32), colour)
 
     def limb(
@@ -244,8 +247,8 @@ class Canvas:
                 [a * x1 + b * y1 + c, d * x1 + e * y1 + f],
             ]
         )
-        size = max(r0, r1) * self.scale
-        template = next(template for limit, template in _RODS if size <= limit)
+        size = (r0 if r0 > r1 else r1) * self.scale
+        template = _FINE_ROD if size > 5.0 else _ROUND_ROD if size > 1.2 else _COARSE_ROD
         self._convex((template @ axes).astype(np.int32), colour)
 
     def line(self, points: Points, width: float, colour: Colour) -> None:

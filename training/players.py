@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .canvas import Canvas, Colour, from_hsv, shade, smooth
+from .shares import Share
 
 Pair = tuple[float, float]
 
@@ -38,33 +39,45 @@ class Look:
 
     skin: Colour
     hair: Colour
-    hair_form: int  # 0 short, 1 long, 2 bun, 3 curls, 4 bald with beard, 5 hat
+    hair_form: int  # 0 short, 1 long, 2 bun, 3 curls, 4 bald with beard, 5 hat, 6 mane, 7 cap
     shirt: Colour
     second: Colour  # stripes, tie, hat
-    shirt_form: int  # 0 plain, 1 stripes, 2 suit, 3 waistcoat, 4 dress
+    shirt_form: int  # 0 plain, 1 stripes, 2 suit, 3 waistcoat, 4 dress, 5 band, 6 dots
     trousers: Colour
     shoes: Colour
     glasses: bool
 
 
-def make_look(rng: Generator) -> Look:
-    """Return a random look."""
-    hue = rng.random()
-    form = int(rng.choice(5, p=(0.25, 0.2, 0.25, 0.15, 0.15)))
-    shirt = from_hsv(hue, rng.uniform(0.3, 0.8), rng.uniform(0.35, 0.95))
+def make_look(rng: Generator, share: Share) -> Look:
+    """Return a random look out of what a split may have."""
+    hue = share.uniform(rng, 0, 1)
+    form = int(rng.choice(share.clothes))
+    shirt = from_hsv(hue, share.uniform(rng, 0.3, 0.8), share.uniform(rng, 0.35, 0.95))
     if form == 2:
-        shirt = from_hsv(hue, rng.uniform(0.05, 0.4), rng.uniform(0.12, 0.4))
+        shirt = from_hsv(hue, share.uniform(rng, 0.05, 0.4), share.uniform(rng, 0.12, 0.4))
     return Look(
-        skin=SKINS[rng.integers(len(SKINS))],
-        hair=HAIRS[rng.integers(len(HAIRS))],
-        hair_form=int(rng.integers(6)),
+        skin=_between(SKINS, share.uniform(rng, 0, 1)),
+        hair=_between(HAIRS, share.uniform(rng, 0, 1)),
+        hair_form=int(rng.choice(share.hairs)),
         shirt=shirt,
-        second=from_hsv(hue + rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.9), rng.uniform(0.4, 1.0)),
+        second=from_hsv(
+            hue + share.uniform(rng, 0.3, 0.7), rng.uniform(0.2, 0.9), share.uniform(rng, 0.4, 1.0)
+        ),
         shirt_form=form,
-        trousers=from_hsv(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.12, 0.5)),
-        shoes=from_hsv(rng.random(), 0.3, rng.uniform(0.05, 0.3)),
+        trousers=from_hsv(
+            share.uniform(rng, 0, 1), rng.uniform(0.1, 0.5), share.uniform(rng, 0.12, 0.5)
+        ),
+        shoes=from_hsv(rng.random(), 0.3, share.uniform(rng, 0.05, 0.3)),
         glasses=bool(rng.random() < 0.2),
     )
+
+
+def _between(colours: tuple[Colour, ...], place: float) -> Colour:
+    """Return the colour at a place 0-1 of a row of colours."""
+    at = place * (len(colours) - 1)
+    one, two = colours[int(at)], colours[min(int(at) + 1, len(colours) - 1)]
+    u = at - int(at)
+    return tuple(a + (b - a) * u for a, b in zip(one, two, strict=True))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -154,12 +167,20 @@ def draw_body(canvas: Canvas, look: Look, pose: Pose, *, seated: bool) -> None:
     head = upper.placed(*NECK, pose.head[0]).placed(-NECK[0], -NECK[1])
     if look.hair_form == 1:
         head.fill(_HAIR_LONG, shade(look.hair, 0.8))
+    if look.hair_form == 6:
+        head.ellipse((0, -65), 15, 14, shade(look.hair, 0.85))
     upper.limb((0, -50), (0, -42), 4.2, 5.2, shade(look.skin, 0.85))
     upper.fill(_TORSO, look.shirt)
     if look.shirt_form == 1:
         for y in (-36, -27, -18, -9):
             half = 9.0 - 0.1 * (y + 9)
             upper.limb((-half, y), (half, y), 1.4, 1.4, look.second)
+    if look.shirt_form == 5:
+        upper.box(-12.5, -32, 12.5, -22, look.second)
+    if look.shirt_form == 6:
+        for i in range(12):
+            upper.ellipse((-8 + 5.2 * (i % 4), -34 + 10 * (i // 4) + 4 * (i % 2)), 1.4, 1.4,
+                          look.second)  # fmt: skip
     if look.shirt_form in (2, 3):
         upper.fill(_LAPELS, (236, 234, 228))
         upper.fill(_TIE, look.second)
@@ -216,6 +237,9 @@ def _draw_head(head: Canvas, look: Look, turn: float) -> None:
         head.box(-9.5, -80, 9.5, -70, look.second)
         head.box(-9.5, -73, 9.5, -70, shade(look.second, 0.5))
         head.limb((-14, -69.5), (14, -69.5), 1.7, 1.7, shade(look.second, 0.85))
+    if look.hair_form == 7:
+        head.placed(0, -1.5).fill(_HAIR_TOP, look.second)
+        head.limb((x - 8, -67), (x + 8, -67), 1.4, 1.4, shade(look.second, 0.6))
     for side in (-1, 1):
         head.ellipse((x + side * 4, -62), 1.25, 1.6, (38, 30, 30))
         head.line(np.array([[x + side * 2.4, -65.6], [x + side * 5.8, -65.8]]), 1.0, look.hair)

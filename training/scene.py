@@ -1,7 +1,7 @@
-"""A scene of the bandstand: who stands where, who plays when, what the camera does.
+"""A scene of the bandstand: who stands where, who plays when, how it is filmed.
 
 What goes in: a seed and a level. What comes out: a `Scene`, which holds no picture and no sound;
-`render.py` draws it and `bandstand.py` lets it sound. Stage coordinates: the picture is 256 units
+`render.py` draws it and `bandstand.py` lets it sound. Stage coordinates: the stage is 256 units
 wide, origin top left, y down. Times in seconds.
 """
 
@@ -14,15 +14,19 @@ import numpy as np
 from numpy.random import Generator
 
 from ..models.labels import LABELS
-from .actors import BYSTANDER, IDLE, STAGE_WIDTH, Actor, Camera, Mover
+from .actors import BYSTANDER, IDLE, READY, Actor, Mover
+from .camera import STAGE_WIDTH, Camera
 from .canvas import from_hsv
 from .composer import make_part, make_piece
+from .filming import Film, make_film
 from .instruments import INSTRUMENTS
 from .motion import SEATED
 from .music import Interval, Part, Piece
 from .players import make_look
+from .shares import Share, share_of
+from .styles import make_style
 
-LEVELS = ("easy", "normal", "hard")
+LEVELS = ("easy", "normal", "hard", "wild")
 HALF_WIDTH = {"drum": 58.0, "piano": 52.0}  # of a player with the instrument, at size 1
 
 
@@ -41,10 +45,13 @@ class Scene:
     actors: tuple[Actor, ...]
     offscreen: tuple[Part, ...]
     movers: tuple[Mover, ...]
-    camera: Camera
-    noise: float  # standard deviation of the sensor noise, 0-255
-    light: float  # 1 is full light
+    film: Film
     has_audience: bool
+
+    @property
+    def camera(self) -> Camera:
+        """Where it is seen from."""
+        return self.film.camera
 
     @property
     def players(self) -> tuple[Actor, ...]:
@@ -62,7 +69,9 @@ def make_scene(
     seed : int
     level : str
         "easy": one player, plain background. "normal": one to three players, other people, things
-        that move. "hard": also a moving camera, noise, low light, instruments that are heard only.
+        that move. "hard": also a moving camera, noise, low light, instruments that are heard only,
+        players who hold their instrument as if they played. "wild": as near to real footage as
+        drawing comes: any size and view, cuts, motion blur, textures, all kinds of motion.
     duration : float
         Seconds.
     labels : sequence of str, optional
@@ -94,36 +103,36 @@ def make_scene(
     if not duration >= 2.0:
         raise SceneError(f"duration {duration} s is too short, give at least 2 s")
     rng = np.random.default_rng([seed, 1])
+    share = share_of(seed)
     piece = make_piece(rng)
     cast = list(labels) if labels else _cast(rng, seed, level)
-    actors = _players(rng, piece, cast, duration, must_play=labels is not None)
-    rate = {"easy": 0.0, "normal": 0.3, "hard": 0.6}[level]
+    actors = _players(rng, share, piece, cast, duration, level, must_play=labels is not None)
+    rate = {"easy": 0.0, "normal": 0.3, "hard": 0.6, "wild": 0.6}[level]
     taken = [actor.spot[0] for actor in actors]
-    others = [_bystander(rng, duration, taken) for _ in range(2) if rng.random() < rate * 0.7]
+    others = [
+        _bystander(rng, share, duration, taken, level)
+        for _ in range(2)
+        if rng.random() < rate * 0.7
+    ]
     offscreen = []
-    if rng.random() < {"easy": 0.0, "normal": 0.08, "hard": 0.25}[level]:
+    if rng.random() < {"easy": 0.0, "normal": 0.08, "hard": 0.25, "wild": 0.2}[level]:
         unseen = [label for label in LABELS if label not in cast]
         label = unseen[rng.integers(len(unseen))]
         offscreen.append(make_part(rng, piece, label, plan_intervals(rng, duration)))
-    movers = [_mover(rng) for _ in range(2) if rng.random() < rate * 0.6]
-    hard = level == "hard"
-    camera = Camera()
-    if hard and rng.random() < 0.75:
-        camera = Camera(
-            pan=rng.uniform(2, 8), zoom=rng.uniform(0, 0.05), shake=rng.uniform(0, 0.6),
-            rate=rng.uniform(0.04, 0.14), phase=rng.random(),
-        )  # fmt: skip
+    movers = [_mover(rng, share) for _ in range(2) if rng.random() < rate * 0.6]
+    film = make_film(np.random.default_rng([seed, 6]), level, actors, duration)
+    people = others + actors
+    if level == "wild":  # those in front hide those behind
+        people = sorted(people, key=lambda actor: actor.spot[1])
     return Scene(
         seed=seed,
         level=level,
         duration=duration,
         piece=piece,
-        actors=tuple(others + actors),
+        actors=tuple(people),
         offscreen=tuple(part for part in offscreen if part.notes),
         movers=tuple(movers),
-        camera=camera,
-        noise=float(rng.uniform(2, 8)) if hard else float(rng.uniform(0, 2)) * (level == "normal"),
-        light=float(rng.uniform(0.4, 1.0)) if hard else float(rng.uniform(0.9, 1.0)),
+        film=film,
         has_audience=bool(level != "easy" and rng.random() < 0.2),
     )
 
@@ -149,7 +158,8 @@ def plan_intervals(rng: Generator, duration: float, *, lively: bool = False) -> 
 
 
 def _cast(rng: Generator, seed: int, level: str) -> list[str]:
-    count = 1 if level == "easy" else int(rng.choice((1, 2, 3), p=(0.4, 0.38, 0.22)))
+    shares = (0.6, 0.28, 0.12) if level == "wild" else (0.4, 0.38, 0.22)
+    count = 1 if level == "easy" else int(rng.choice((1, 2, 3), p=shares))
     first = LABELS[seed % len(LABELS)]
     rest = [LABELS[i] for i in rng.permutation(len(LABELS)) if LABELS[i] != first]
     cast = [first, *rest[: count - 1]]
@@ -159,14 +169,19 @@ def _cast(rng: Generator, seed: int, level: str) -> list[str]:
 
 
 def _players(
-    rng: Generator, piece: Piece, cast: list[str], duration: float, *, must_play: bool
-) -> list[Actor]:
+    rng: Generator, share: Share, piece: Piece, cast: list[str], duration: float, level: str,
+    *, must_play: bool,
+) -> list[Actor]:  # fmt: skip
     count = len(cast)
+    is_wild = level == "wild"
     order = rng.permutation(count)
+    holds = {"hard": 0.2, "wild": 0.4}.get(level, 0.0)
     actors = []
     for i, label in enumerate(cast):
         size = rng.uniform(*((0.95, 1.3), (0.82, 1.04), (0.7, 0.84))[count - 1])
         place = (int(order[i]) + 0.5) / count
+        if is_wild:
+            size *= rng.choice((1.0, rng.uniform(0.4, 0.8)), p=(0.75, 0.25))
         x = STAGE_WIDTH * place + rng.uniform(-1, 1) * (34, 9, 4)[count - 1]
         edge = HALF_WIDTH.get(label, 44.0) * size  # nothing of it is cut off by the picture
         x = float(np.clip(x, edge, STAGE_WIDTH - edge))
@@ -179,37 +194,53 @@ def _players(
             Actor(
                 label=label,
                 part=part,
-                look=make_look(rng),
-                finish=INSTRUMENTS[label].finish(rng),
+                look=make_look(rng, share),
+                finish=INSTRUMENTS[label].finish(rng, share),
                 size=size,
                 mirrored=bool(rng.random() < 0.5),
                 spot=(x, floor),
-                vigour=rng.uniform(0.85, 1.15),
-                rest_form=int(rng.integers(2)),
-                idle=_idle(rng, part.intervals, duration),
-                walks=_walks(rng, label, part.intervals, x, duration),
+                style=make_style(rng, label, share),
+                rest_form=READY if rng.random() < holds else int(rng.integers(2)),
+                idle=_idle(rng, part.intervals, duration, level),
+                walks=_walks(rng, label, part.intervals, x, duration, level),
                 tempo=rng.uniform(0, 20),
+                fidget=rng.uniform(
+                    0, {"easy": 0.0, "normal": 0.3, "hard": 0.6, "wild": 1.6}[level]
+                ),
             )
         )
     return sorted(actors, key=lambda actor: actor.spot[1])
 
 
+# still, sway, look, scratch, wave, shift, bob, adjust, conduct
+_IDLE_SHARES = {
+    "easy": (0.4, 0.18, 0.16, 0.1, 0.08, 0.08, 0, 0, 0),
+    "normal": (0.4, 0.18, 0.16, 0.1, 0.08, 0.08, 0, 0, 0),
+    "hard": (0.32, 0.16, 0.14, 0.08, 0.08, 0.08, 0.06, 0.06, 0.02),
+    "wild": (0.18, 0.14, 0.12, 0.08, 0.1, 0.08, 0.14, 0.1, 0.06),
+}
+
+
 def _idle(
-    rng: Generator, intervals: Sequence[Interval], duration: float
+    rng: Generator, intervals: Sequence[Interval], duration: float, level: str
 ) -> tuple[tuple[float, float, str], ...]:
     edges = [0.0, *(t for interval in intervals for t in interval), duration]
     idle = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         while end - start > 1.0:
             stop = min(end, start + rng.uniform(1.5, 4.0))
-            idle.append((start, stop, str(rng.choice(IDLE, p=(0.4, 0.18, 0.16, 0.1, 0.08, 0.08)))))
+            idle.append((start, stop, str(rng.choice(IDLE, p=_IDLE_SHARES[level]))))
             start = stop
     return tuple(idle)
 
 
 def _walks(
-    rng: Generator, label: str, intervals: Sequence[Interval], x: float, duration: float
+    rng: Generator, label: str, intervals: Sequence[Interval], x: float, duration: float, level: str
 ) -> tuple[tuple[float, float, float, float], ...]:
+    if level == "wild" and label not in SEATED and rng.random() < 0.15:  # strolls, playing or not
+        way = rng.uniform(20, 60) * rng.choice((-1, 1))
+        middle = rng.uniform(0.35, 0.65) * duration
+        return (0.0, middle, x, x + way), (middle + 0.5, duration, x + way, x)
     if label in SEATED or rng.random() > 0.25:
         return ()
     outside = -50.0 if x < STAGE_WIDTH / 2 else STAGE_WIDTH + 50.0
@@ -227,7 +258,9 @@ def _walks(
     return tuple(walks)
 
 
-def _bystander(rng: Generator, duration: float, taken: Sequence[float]) -> Actor:
+def _bystander(
+    rng: Generator, share: Share, duration: float, taken: Sequence[float], level: str
+) -> Actor:
     kind = str(rng.choice(BYSTANDER))
     size = rng.uniform(0.6, 0.85)
     places = rng.uniform(15, STAGE_WIDTH - 15, 6)  # the one farthest from all players
@@ -238,17 +271,17 @@ def _bystander(rng: Generator, duration: float, taken: Sequence[float]) -> Actor
         ends = (-40.0, STAGE_WIDTH + 40) if rng.random() < 0.5 else (STAGE_WIDTH + 40, -40.0)
         walks = ((start, start + (STAGE_WIDTH + 80) / pace, *ends),)
     return Actor(
-        label=None, part=None, look=make_look(rng), finish=None, size=size, mirrored=False,
-        spot=(x, rng.uniform(120, 128)), vigour=1.0, rest_form=0,
+        label=None, part=None, look=make_look(rng, share), finish=None, size=size, mirrored=False,
+        spot=(x, rng.uniform(120, 150 if level == "wild" else 128)), style=None, rest_form=0,
         idle=((0.0, duration, kind),), walks=walks, tempo=rng.uniform(0, 20),
     )  # fmt: skip
 
 
-def _mover(rng: Generator) -> Mover:
+def _mover(rng: Generator, share: Share) -> Mover:
     is_light = bool(rng.random() < 0.5)
     return Mover(
         is_light=is_light,
-        colour=from_hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.0)),
+        colour=from_hsv(share.uniform(rng, 0, 1), rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.0)),
         radius=rng.uniform(22, 45) if is_light else rng.uniform(3, 8),
         centre=(rng.uniform(40, 216), rng.uniform(30, 90) if is_light else rng.uniform(110, 135)),
         travel=(rng.uniform(20, 90), rng.uniform(5, 30) if is_light else rng.uniform(15, 50)),
