@@ -41,11 +41,11 @@ class Features:
     stacks : float32, shape (n_steps, 10, H, W), or None
         Flow in pixels per tick; None without video. A step without frames has no motion.
     windows : list of SoundWindow, or None
-        One a step; None without sound.
+        One a step; None without sound, or if not asked for.
     log_mel : float32, shape (384, T), or None
         Of the whole sound, with the front end `paper` only.
     picture_missing, sound_missing : bool, shape (n_steps,)
-        Where the file had nothing for the step.
+        Where the file had nothing for the step; all of the sound where there are no windows.
     notes : list of str
         What the user should know of the file.
     """
@@ -65,22 +65,29 @@ class Features:
 def features(
     path: str | Path,
     *,
+    start: float = 0.0,
+    end: float | None = None,
     picture_side: int = 256,
     picture_multiple: int = 1,
     front_end: FrontEnd = "paper",
     latency: Latency = "normal",
+    has_windows: bool = True,
 ) -> Features:
     """Return everything that the three networks see of a media file.
 
     Parameters
     ----------
     path : str or Path
+    start, end : float
+        Which part of the file, s; its first moment is media time 0. The decoder begins near it.
     picture_side, picture_multiple : int
         Size of the pictures, see `fit_size`.
     front_end : {"paper", "yamnet"}
         Of the sound windows.
     latency : {"normal", "low"}
         `low`: stacks, windows and log-mel with nothing that comes after their step.
+    has_windows : bool
+        False: the log-mel of the whole sound alone, which is half the work.
 
     Returns
     -------
@@ -103,31 +110,35 @@ def features(
     columns: list[LogMel] = []
     if latency == "low":
         columns.append(mel.push(np.zeros(sound_reach(front_end)[1], np.float32)))
-    end = End(0.0, 0)
-    with FileSource(path, picture_side=picture_side, picture_multiple=picture_multiple) as source:
+    ending = End(0.0, 0)
+    with FileSource(
+        path, picture_side=picture_side, picture_multiple=picture_multiple, start=start, end=end
+    ) as source:
         for item in source:
             if isinstance(item, Picture):
                 pictures[item.step] = item.image
             elif isinstance(item, GreyFrame):
                 stacks += flow.push(item)
             elif isinstance(item, AudioChunk):
-                sound += windows.push(item)
+                if has_windows:
+                    sound += windows.push(item)
                 if front_end == "paper":
                     columns.append(mel.push(item.waveform))
             else:
-                end = item
+                ending = item
     stacks += flow.flush()
-    info, n_steps = source.info, end.n_steps
-    sound = (sound + windows.flush(n_steps))[:n_steps] if info.has_audio else []
+    info, n_steps = source.info, ending.n_steps
+    has_windows = has_windows and info.has_audio
+    sound = (sound + windows.flush(n_steps))[:n_steps] if has_windows else []
     columns += [mel.flush()] if info.has_audio and front_end == "paper" else []
     by_step = {stack.step: stack.stack for stack in stacks if stack.step < n_steps}
     return Features(
         info=info,
         n_steps=n_steps,
-        duration=end.duration,
+        duration=ending.duration,
         pictures=_held(pictures, n_steps),
         stacks=_or_still(by_step, n_steps),
-        windows=sound if info.has_audio else None,
+        windows=sound if has_windows else None,
         log_mel=np.concatenate(columns, axis=1) if columns else None,
         picture_missing=np.array([step not in pictures for step in range(n_steps)], bool),
         sound_missing=np.array([w.missing for w in sound] or [True] * n_steps, bool),

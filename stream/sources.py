@@ -7,6 +7,7 @@ is the first moment of the source: the earlier of its first frame and its first 
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +25,7 @@ from .demux import PacketReader, SourceError, open_container
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture, SourceInfo
 from .one_line import reason_of, shown_path
 from .resample import SoundPlacer
-from .sampling import TickSampler
+from .sampling import TOLERANCE, TickSampler
 from .timeline import SAMPLE_RATE, TICK_SAMPLES, TICKS_PER_STEP, n_steps
 from .upright import Upright
 
@@ -34,6 +35,7 @@ DEFAULT_RATE = 25.0  # frames per second, where a file says nothing usable
 MAX_RATE = 1000.0  # frames per second
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1000, 768_000  # Hz; others are damage
 MAX_NOMINAL_LENGTH = 1.0  # s; of a frame whose own length is not stated
+RUN_IN = 0.5  # s read before a part, in which decoders of sound settle
 
 
 class FileSource:
@@ -49,6 +51,9 @@ class FileSource:
     threads : int
         Of the video decoder. One costs the least CPU in all; more (or 0: as many as there are
         cores) shorten the wall time of a single file.
+    start, end : float
+        Which part of the file, s; what lies before is passed over without decoding, as far as the
+        file allows. The part begins at media time 0, and is as if it had been cut out.
 
     Attributes
     ----------
@@ -63,7 +68,8 @@ class FileSource:
     Raises
     ------
     SourceError
-        If the file cannot be read, has neither sound nor picture, or nothing of it can be decoded.
+        If the file cannot be read, has neither sound nor picture, or nothing of it can be decoded;
+        or if the part is empty or lies beyond the end.
 
     Examples
     --------
@@ -83,31 +89,25 @@ class FileSource:
         picture_side: int = 256,
         picture_multiple: int = 1,
         threads: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> None:
         self._path = Path(path)
         self._shown = shown_path(self._path)
         self.notes: list[str] = []
         self.preview_side = 0
         self._is_used = False
+        self._length = math.inf if end is None else end - start  # s of media time
+        if not (0 <= start < math.inf and self._length > 0):
+            raise SourceError(
+                f"{self._shown}: a part from {start:g} s to {end} s is empty; "
+                "give a start of at least 0 and an end after it."
+            )
         self._container = self._open()
         try:
-            video, audio = video_stream(self._container), audio_stream(self._container)
-            streams = [stream for stream in (video, audio) if stream is not None]
-            if not streams:
-                raise SourceError(f"{self._shown}: has neither picture nor sound in it.")
-            self._reader = PacketReader(
-                self._path, self._container, streams, reopen=self._open, fatal=self._fatal
-            )
-            self._sound = FrameReader[AudioFrame](self._reader, audio, sound_length, 1)
-            self._pictures = FrameReader[VideoFrame](
-                self._reader, video, picture_length(video), threads
-            )
-            firsts = [f.time for f in (self._pictures.first, self._sound.first) if f is not None]
-            if not firsts:
-                raise SourceError(
-                    f"{self._shown}: nothing in it can be decoded; it is damaged or encrypted."
-                )
-            self.origin = min(firsts)
+            video, audio = self._read_from(self._container, self._open, threads)
+            if start:
+                video, audio = self._read_part(start, threads)
             self._upright: Upright | None = None
             if video is not None and self._pictures.first is not None:
                 frame, aspect = self._pictures.first.frame, video.sample_aspect_ratio
@@ -123,6 +123,55 @@ class FileSource:
 
     def _open(self) -> InputContainer:
         return open_container(self._path)
+
+    def _read_from(
+        self, container: InputContainer, reopen: Callable[[], InputContainer], threads: int
+    ) -> tuple[VideoStream | None, AudioStream | None]:
+        # Decode the first frames; media time 0 is where they are.
+        video, audio = video_stream(container), audio_stream(container)
+        streams = [stream for stream in (video, audio) if stream is not None]
+        if not streams:
+            raise SourceError(f"{self._shown}: has neither picture nor sound in it.")
+        self._reader = PacketReader(
+            self._path, container, streams, reopen=reopen, fatal=self._fatal
+        )
+        self._sound = FrameReader[AudioFrame](self._reader, audio, sound_length, 1)
+        self._pictures = FrameReader[VideoFrame](
+            self._reader, video, picture_length(video), threads
+        )
+        firsts = [f.time for f in (self._pictures.first, self._sound.first) if f is not None]
+        if not firsts:
+            raise SourceError(
+                f"{self._shown}: nothing in it can be decoded; it is damaged or encrypted."
+            )
+        self.origin = min(firsts)
+        return video, audio
+
+    def _read_part(
+        self, start: float, threads: int
+    ) -> tuple[VideoStream | None, AudioStream | None]:
+        # Read the file anew from the key frame before `start`; what still lies before it has
+        # negative media times, and is left out where sound and pictures are placed.
+        origin = self.origin + start
+
+        def reopen() -> InputContainer:
+            container = self._open()
+            try:
+                container.seek(int((origin - RUN_IN) * av.time_base))
+            except (av.FFmpegError, OSError):  # no index, no order: read it all
+                container.close()
+                container = self._open()
+            return container
+
+        for part in (self._sound, self._pictures, self._reader, self._container):
+            part.close()
+        self._container = reopen()
+        try:
+            video, audio = self._read_from(self._container, reopen, threads)
+        except SourceError:
+            raise SourceError(f"{self._shown}: nothing in it from {start:g} s on.") from None
+        self.origin = origin
+        return video, audio
 
     def _describe(self, name: str, video: VideoStream | None) -> SourceInfo:
         upright, sound = self._upright, self._sound.first
@@ -197,17 +246,21 @@ class FileSource:
             place, frame = tick
             if chunk is None and self.info.has_audio:
                 # The sound is over and the video is not.
-                until = min(place * TICK_SAMPLES, math.ceil(sampler.end * SAMPLE_RATE))
+                over = min(sampler.end, self._length)
+                until = min(place * TICK_SAMPLES, math.ceil(over * SAMPLE_RATE))
                 yield from placer.fill(until)
             # The frames just after the end of the video serve a step only if sound makes it exist.
-            if place // TICKS_PER_STEP < n_steps(max(sampler.end, placer.n_samples / SAMPLE_RATE)):
+            if place // TICKS_PER_STEP < n_steps(self._duration(placer, sampler)):
                 yield from self._images(place, frame)
             tick = next(ticks, None)
-        duration = max(sampler.end, placer.n_samples / SAMPLE_RATE)
+        duration = self._duration(placer, sampler)
         if self.info.has_audio:
             yield from placer.fill(math.ceil(duration * SAMPLE_RATE - 1e-6))
         self._note()
         yield End(duration, n_steps(duration))
+
+    def _duration(self, placer: SoundPlacer, sampler: TickSampler[VideoFrame]) -> float:
+        return min(self._length, max(sampler.end, placer.n_samples / SAMPLE_RATE))
 
     def _images(self, tick: int, frame: VideoFrame) -> Iterator[MediaItem]:
         if self._upright is None:
@@ -225,9 +278,20 @@ class FileSource:
             ) from None
 
     def _chunks(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
+        for chunk in self._placed(placer):
+            room = self._length * SAMPLE_RATE - chunk.start
+            if len(chunk.waveform) <= room:
+                yield chunk
+            elif room > 0:
+                yield replace(chunk, waveform=chunk.waveform[: math.ceil(room - 1e-6)])
+
+    def _placed(self, placer: SoundPlacer) -> Iterator[AudioChunk]:
         for timed in self._sound.frames():
+            time = timed.time - self.origin + self._sound_delay
+            if time >= self._length:
+                break
             try:
-                yield from placer.push(timed.time - self.origin + self._sound_delay, timed.frame)
+                yield from placer.push(time, timed.frame)
             except av.FFmpegError as error:
                 raise SourceError(
                     f"{self._shown}: sound of {timed.frame.layout.name} cannot be mixed to one "
@@ -237,7 +301,10 @@ class FileSource:
 
     def _ticks(self, sampler: TickSampler[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         for timed in self._pictures.frames():
-            yield from sampler.push(timed.time - self.origin, timed.length, timed.frame)
+            time = timed.time - self.origin
+            if time >= self._length - TOLERANCE:
+                break
+            yield from sampler.push(time, timed.length, timed.frame)
         yield from sampler.flush()
 
     def _note(self) -> None:

@@ -1,13 +1,15 @@
 """Folders of clips, and the features of clips that are computed once."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from playspot.training.cache import cache_clips, compute_features
+from playspot.training.cache import cache_clips
 from playspot.training.clips import Clip, ClipError, index_clips
 
 WriteClip = Callable[..., None]
@@ -89,8 +91,8 @@ def test_a_clip_is_decoded_once_and_again_when_it_changed(
 ) -> None:
     calls: list[str] = []
 
-    def fake(path: Path) -> dict[str, Any]:
-        calls.append(path.name)
+    def fake(clip: Clip) -> dict[str, Any]:
+        calls.append(clip.path.name)
         return {"pictures": np.zeros((1, 2, 2, 3), np.uint8)}
 
     monkeypatch.setattr("playspot.training.cache.compute_features", fake)
@@ -113,11 +115,87 @@ def test_a_clip_that_cannot_be_decoded_is_skipped(tmp_path: Path, write_clip: Wr
     assert "\n" not in skipped[0][1]
 
 
-def test_a_clip_without_sound_is_refused_for_training(tmp_path: Path) -> None:
-    pytest.importorskip("playspot.stream.features")
+def test_a_clip_without_sound_is_cached_without(tmp_path: Path) -> None:
     path = write_video(tmp_path / "silent.mp4", has_sound=False)
-    with pytest.raises(ValueError, match="needs both picture and sound"):
-        compute_features(path)
+    cached, _ = cache_clips([Clip(path, None, (), (), ())], tmp_path / "cache")
+    assert (cached[0].has_pictures, cached[0].has_flows, cached[0].has_sound) == (True, True, False)
+
+
+def test_a_sound_is_cached_without_pictures(tmp_path: Path, make_clip: Callable[..., Path]) -> None:
+    path = make_clip("a.flac", duration=2.1, size=None, audio_codec="flac")
+    cached, _ = cache_clips([Clip(path, None, (), (), ())], tmp_path / "cache")
+    assert (cached[0].has_pictures, cached[0].has_flows, cached[0].has_sound) == (
+        *(False, False),
+        True,
+    )
+    assert cached[0].n_steps == 5
+    assert cached[0].log_mel.shape == (384, 66)
+
+
+def test_a_still_picture_is_cached_as_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    cv2.imwrite(str(path), np.full((300, 512, 3), (0, 0, 200), np.uint8))
+    cached, _ = cache_clips([Clip(path, None, (), (), ())], tmp_path / "cache")
+    assert (cached[0].n_steps, cached[0].has_flows, cached[0].has_sound) == (1, False, False)
+    assert cached[0].pictures.shape == (1, 150, 256, 3)
+    assert cached[0].pictures[0, 0, 0, 0] > 190  # red comes first
+
+
+def test_parts_of_a_recording_are_cached_each(
+    tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    path = make_clip(duration=4.0)
+    parts = [Clip(path, None, (), (), (), start=s, end=s + 1.024) for s in (1.024, 2.048, 90.0)]
+    cached, skipped = cache_clips(parts, tmp_path / "cache")
+    assert [(clip.clip.name, clip.n_steps) for clip in cached] == [
+        ("clip_1.024-2.048", 2),
+        ("clip_2.048-3.072", 2),
+    ]
+    assert [name for name, _ in skipped] == ["clip_90-91.024"]
+    assert not np.array_equal(cached[0].pictures, cached[1].pictures)
+
+
+def test_a_clip_that_takes_too_long_is_skipped_and_nothing_is_left_of_it(
+    tmp_path: Path, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playspot.training.cache.SECONDS_PER_CLIP", 0.0)
+    monkeypatch.setattr("playspot.training.cache.SECONDS_PER_MB", 0.0)
+    clip = Clip(make_clip(duration=9.0), None, (), (), ())
+    cached, skipped = cache_clips([clip], tmp_path / "cache", processes=2)
+    assert cached == []
+    assert skipped == [("clip", "clip.mp4: took more than 0 s, given up")]
+    assert list((tmp_path / "cache").glob("*")) == []
+
+
+def test_several_processes_give_what_one_gives(
+    tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    paths = [make_clip("a.mp4"), tmp_path / "bad.mp4", make_clip("b.mp4", sample_rate=None)]
+    clips = [Clip(path, None, (), (), ()) for path in paths]
+    done: list[tuple[int, int]] = []
+
+    def note(count: int, total: int) -> None:
+        done.append((count, total))
+
+    one, skipped_by_one = cache_clips(clips, tmp_path / "one")
+    two, skipped = cache_clips(clips, tmp_path / "two", processes=2, progress=note)
+    assert [clip.clip.name for clip in two] == ["a", "b"]
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert skipped == skipped_by_one
+    np.testing.assert_array_equal(one[0].flows, two[0].flows)
+
+
+def test_a_full_disk_is_an_error_of_one_line(
+    tmp_path: Path, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", full)
+    clip = Clip(make_clip("a.wav", size=None, audio_codec="pcm_s16le"), None, (), (), ())
+    with pytest.raises(ClipError, match="no space left; give --cache"):
+        cache_clips([clip], tmp_path / "cache")
 
 
 def write_video(path: Path, has_sound: bool = True) -> Path:

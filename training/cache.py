@@ -6,21 +6,20 @@ file                  array                          what
 `pictures.npy`        uint8 (N, H, W, 3)             the picture of each step, RGB
 `flows.npy`           float16 (4 N + 1, 2, H, W)     flow of each tick from -2 on, pixels per tick
 `log_mel.npy`         float16 (384, T)               three-scale log-mel
-`source.json`         -                              size and time of the video, format of the cache
+`source.json`         -                              size and time of the file, format of the cache
 ====================  =============================  ==========================================
 
+A clip without sound has no `log_mel.npy`, a sound no pictures and flows, a still picture no flows.
 Neighbouring flow stacks share a flow, so flows are stored once and a stack is a view: stack k is
 `flows[4 k : 4 k + 5]`. The numbers come from `playspot.stream.features`: what a network is trained
 on is what it will see.
 """
 
+import errno
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +28,20 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stream.timeline import FLOWS_PER_STACK, TICKS_PER_STEP
-from .clips import Clip
+from ..stream.one_line import reason_of
+from ..stream.timeline import COLUMNS_PER_STEP, FLOWS_PER_STACK, TICKS_PER_STEP
+from .clips import Clip, ClipError
+from .media_files import is_picture
+from .processes import Failure, in_processes
+from .stills import read_still
 
 CACHE_FORMAT = 1  # raise it when features change
+SECONDS_PER_CLIP, SECONDS_PER_MB = 600.0, 2.0  # after which a decoder is taken to hang
+
+DISK_IS_FULL = "no space left"
 
 Progress = Callable[[int, int], None]  # (done, total)
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,21 @@ class CachedClip:
 
     clip: Clip
     folder: Path
+
+    @cached_property
+    def has_pictures(self) -> bool:
+        """Whether there are pictures."""
+        return (self.folder / "pictures.npy").is_file()
+
+    @cached_property
+    def has_flows(self) -> bool:
+        """Whether the pictures move: not of a sound or a still picture."""
+        return (self.folder / "flows.npy").is_file()
+
+    @cached_property
+    def has_sound(self) -> bool:
+        """Whether there is sound."""
+        return (self.folder / "log_mel.npy").is_file()
 
     @cached_property
     def pictures(self) -> NDArray[np.uint8]:
@@ -68,8 +90,10 @@ class CachedClip:
 
     @property
     def n_steps(self) -> int:
-        """How many steps have a picture and a stack."""
-        return len(self.pictures)
+        """How many steps have a picture, or sound if there is no picture."""
+        if self.has_pictures:
+            return len(self.pictures)
+        return max(1, -(-(int(self.log_mel.shape[1]) - 1) // COLUMNS_PER_STEP))
 
     def stack(self, step: int) -> NDArray[np.float16]:
         """Return the flow stack of a step, float16 (10, H, W): x and y, oldest first."""
@@ -81,66 +105,40 @@ class CachedClip:
         return cast(NDArray[Any], np.load(self.folder / f"{name}.npy", mmap_mode="r"))
 
 
-def _stamp(path: Path) -> dict[str, int]:
-    stat = path.stat()
-    return {"format": CACHE_FORMAT, "size": stat.st_size, "time_ns": stat.st_mtime_ns}
-
-
-def _is_fresh(clip: Clip, folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "source.json").read_text()) == _stamp(clip.path))
-    except (OSError, ValueError):
-        return False
-
-
-def compute_features(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of one clip as in the module's table.
+def compute_features(clip: Clip) -> Arrays:
+    """Return the arrays of one clip as in the module's table, those that it has.
 
     Raises
     ------
     ValueError
-        If the clip cannot be decoded, or has no picture or no sound.
+        If the clip cannot be decoded, or there is nothing of it.
     """
     from ..stream.features import features  # here: decoding is not needed to read a cache
 
-    found = features(path)
-    if found.pictures is None or found.stacks is None or found.log_mel is None:
-        raise ValueError(f"{path.name}: training needs both picture and sound")
-    n = min(found.n_steps, len(found.pictures), len(found.stacks))
-    if n == 0:
-        raise ValueError(f"{path.name}: shorter than one step")
-    height, width = found.stacks[0].shape[1:]
-    flows = np.empty((TICKS_PER_STEP * n + 1, 2, height, width), np.float16)
-    for step in range(n):
+    if is_picture(clip.path):
+        return {"pictures": read_still(clip.path)[None]}
+    found = features(clip.path, start=clip.start, end=clip.end, has_windows=False)
+    if found.n_steps == 0:
+        raise ClipError(f"{clip.name}: nothing in this part of the recording")
+    arrays: Arrays = {}
+    if found.pictures is not None:
+        arrays["pictures"] = np.asarray(found.pictures, np.uint8)
+        if found.stacks is not None:
+            arrays["flows"] = _joined(found.stacks)
+    if found.log_mel is not None:
+        arrays["log_mel"] = np.asarray(found.log_mel, np.float16)
+    if not arrays:
+        raise ClipError(f"{clip.name}: neither picture nor sound in it")
+    return arrays
+
+
+def _joined(stacks: NDArray[np.float32]) -> NDArray[np.float16]:
+    height, width = stacks.shape[2:]
+    flows = np.empty((TICKS_PER_STEP * len(stacks) + 1, 2, height, width), np.float16)
+    for step, stack in enumerate(stacks):
         first = TICKS_PER_STEP * step
-        stack = np.asarray(found.stacks[step])
         flows[first : first + FLOWS_PER_STACK] = stack.reshape(FLOWS_PER_STACK, 2, height, width)
-    return {
-        "pictures": np.asarray(found.pictures[:n], np.uint8),
-        "flows": flows,
-        "log_mel": np.asarray(found.log_mel, np.float16),
-    }
-
-
-def _cache_clip(clip: Clip, folder: Path) -> str:
-    """Write one clip's features; return why it was skipped, or an empty string."""
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")  # another run may be at it too
-    try:
-        arrays = compute_features(clip.path)
-    except ValueError as error:
-        return str(error)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(part / f"{name}.npy", array)
-    (part / "source.json").write_text(json.dumps(_stamp(clip.path)))
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        part.rename(folder)  # complete or not there
-    except OSError:
-        shutil.rmtree(part, ignore_errors=True)
-        return "" if _is_fresh(clip, folder) else f"{clip.path.name}: cannot write to {folder}"
-    return ""
+    return flows
 
 
 def cache_clips(
@@ -148,11 +146,14 @@ def cache_clips(
 ) -> tuple[list[CachedClip], list[tuple[str, str]]]:
     """Return the clips with their features on disk, computing what is not there yet.
 
+    A clip whose decoder crashes or hangs costs that clip alone, if there are processes for it.
+
     Parameters
     ----------
     clips : iterable of Clip
     folder : Path
-        Made if it is not there. One sub-folder a clip; about 1.5 MB per second of video.
+        Made if it is not there. One sub-folder a clip; about 1.5 MB per second of video, 24 kB
+        per second of sound.
     processes : int
         How many to compute in; 1 stays in this process.
     progress : callable, optional
@@ -165,6 +166,11 @@ def cache_clips(
     skipped : list of (str, str)
         Name and reason of those that failed.
 
+    Raises
+    ------
+    ClipError
+        If the disk is full.
+
     Examples
     --------
     >>> cache_clips([], Path("nowhere"))
@@ -172,24 +178,80 @@ def cache_clips(
     """
     wanted = [(clip, folder / clip.name) for clip in clips]
     missing = [(clip, place) for clip, place in wanted if not _is_fresh(clip, place)]
-    total = len(missing)
     reasons: dict[str, str] = {}
-    if processes > 1 and total > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(processes, total), mp_context=context) as pool:
-            futures = [(clip, pool.submit(_cache_clip, clip, place)) for clip, place in missing]
-            for done, (clip, future) in enumerate(futures, 1):
-                try:
-                    reasons[clip.name] = future.result()
-                except BrokenProcessPool:
-                    reasons[clip.name] = f"{clip.path.name}: the process that decoded it died"
-                if progress is not None:
-                    progress(done, total)
-    else:
-        for done, (clip, place) in enumerate(missing, 1):
-            reasons[clip.name] = _cache_clip(clip, place)
-            if progress is not None:
-                progress(done, total)
-    skipped = [(name, reason) for name, reason in reasons.items() if reason]
+    for done, (number, reason) in enumerate(_cached(missing, processes), 1):
+        reasons[missing[number][0].name] = reason
+        if progress is not None:
+            progress(done, len(missing))
+    skipped = [(clip.name, reasons[clip.name]) for clip, _ in missing if reasons[clip.name]]
     cached = [CachedClip(clip, place) for clip, place in wanted if not reasons.get(clip.name)]
     return cached, skipped
+
+
+def _cached(missing: Sequence[tuple[Clip, Path]], processes: int) -> Iterator[tuple[int, str]]:
+    # Cache clips; yield the number of each and why it was skipped, or an empty string.
+    calls = [(clip, place, os.getpid()) for clip, place in missing]
+    if processes > 1 and calls:
+        limits = [_time_limit(clip.path) for clip, _ in missing]
+        done = in_processes(_cache_clip, calls, processes=processes, time_limits=limits)
+    else:
+        done = ((number, _cache_clip(*call)) for number, call in enumerate(calls))
+    for number, result in done:
+        clip, place = missing[number]
+        if isinstance(result, Failure):
+            shutil.rmtree(_part(place, os.getpid()), ignore_errors=True)
+            result = f"{clip.path.name}: {result.reason}"
+        if result == DISK_IS_FULL:
+            raise ClipError(f"{place.parent}: no space left; give --cache a folder on another disk")
+        yield number, result
+
+
+def _cache_clip(clip: Clip, folder: Path, owner: int) -> str:
+    # Write one clip's features; return why it was skipped, or an empty string.
+    part = _part(folder, owner)
+    try:
+        arrays = compute_features(clip)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array)
+        (part / "source.json").write_text(json.dumps(_stamp(clip)))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)  # complete or not there
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if _is_fresh(clip, folder):  # another run was at it too
+            return ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DISK_IS_FULL
+        return f"{clip.path.name}: cannot be read or written to {folder} ({reason_of(error)})"
+    except MemoryError:
+        return f"{clip.path.name}: too long for the memory; cut it into parts"
+    return ""
+
+
+def _part(folder: Path, owner: int) -> Path:
+    return folder.with_name(f"{folder.name}.{owner}.part")  # another run may be at it too
+
+
+def _stamp(clip: Clip) -> dict[str, Any]:
+    stat = clip.path.stat()
+    stamp = {"format": CACHE_FORMAT, "size": stat.st_size, "time_ns": stat.st_mtime_ns}
+    return stamp | ({"part": [clip.start, clip.end]} if clip.is_part else {})
+
+
+def _is_fresh(clip: Clip, folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "source.json").read_text()) == _stamp(clip))
+    except (OSError, ValueError):
+        return False
+
+
+def _time_limit(path: Path) -> float:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    return SECONDS_PER_CLIP + SECONDS_PER_MB * size / 1e6
