@@ -21,7 +21,9 @@ _CLOCK = re.compile(r"\d+(:\d\d)+")
 _UNIT = re.compile(r"[\d.]+\s*(ms|s|sec|seconds?|m|min|minutes?|h|hours?)", re.IGNORECASE)
 
 
-def explain(error: Mapping[str, Any], loc: Loc, text: str | None) -> str:
+def explain(
+    error: Mapping[str, Any], loc: Loc, text: str | None, model: type[BaseModel] = Config
+) -> str:
     """Return what is wrong and what to do, in one line.
 
     Parameters
@@ -29,16 +31,18 @@ def explain(error: Mapping[str, Any], loc: Loc, text: str | None) -> str:
     error : mapping
         An item of `ValidationError.errors()`.
     loc : tuple
-        Of the value in a `Config`.
+        Of the value in a `model`.
     text : str or None
         The value as it was written; None if it is no single text.
+    model : type of BaseModel
+        What the value is a part of.
     """
     kind, bounds = str(error["type"]), error.get("ctx", {})
     value = shown(text)
     if kind == "missing":
         return "a corner is two numbers, [x, y]" if isinstance(loc[-1], int) else "is missing"
     if kind == "extra_forbidden":
-        known = _keys(loc[:-1])
+        known = _keys(model, loc[:-1])
         return "unknown key; " + nearest(str(loc[-1]), known, f"there are {', '.join(known)}")
     if kind == "value_error":
         return str(bounds["error"])
@@ -47,7 +51,7 @@ def explain(error: Mapping[str, Any], loc: Loc, text: str | None) -> str:
     if kind == "string_pattern_mismatch":
         return "a name has letters, digits, - _ . only, begins with none of - . and has at most 64"
     if kind == "literal_error":
-        known = _options(loc)
+        known = _options(model, loc)
         return f"{value} is unknown; " + nearest(str(text), known, f"give {' or '.join(known)}")
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(value=text, **bounds)
@@ -139,9 +143,9 @@ def _type(kind: str, text: str | None, value: str) -> str:
     return "is not valid here"
 
 
-def _annotation(loc: Loc) -> Any:
-    """Return the type that the fields of `Config` state for a place, None if there is no such."""
-    kind: Any = Config
+def _annotation(model: type[BaseModel], loc: Loc) -> Any:
+    """Return the type that the fields of a model state for a place, None if there is no such."""
+    kind: Any = model
     for key in loc:
         if isinstance(kind, types.UnionType):  # a part that may be left out
             kind = get_args(kind)[0]
@@ -153,14 +157,14 @@ def _annotation(loc: Loc) -> Any:
     return get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
 
 
-def _keys(loc: Loc) -> list[str]:
-    kind = _annotation(loc)
+def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
+    kind = _annotation(model, loc)
     is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
     return list(kind.model_fields) if is_model else []
 
 
-def _options(loc: Loc) -> list[str]:
+def _options(model: type[BaseModel], loc: Loc) -> list[str]:
     options: list[str] = []
-    for part in get_args(_annotation(loc)):
+    for part in get_args(_annotation(model, loc)):
         options += [part] if isinstance(part, str) else [p for p in get_args(part) if p]
     return options

@@ -68,7 +68,7 @@ def read_config(
     ConfigError
         With a line for everything that is wrong.
     """
-    text = _read(Path(path))
+    text = read_text(Path(path))
     marked = read_yaml(text, _expansion(os.environ, may_lack_secrets))
     config, problems = _validated(marked, text)
     problems += _unknown_labels(marked, labels)
@@ -167,8 +167,14 @@ def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: value for key, value in (options or {}).items() if value is not None}
 
 
-def _read(path: Path) -> str:
-    """Return the text of a file; raises `ConfigError` for what is no text of a sensible size."""
+def read_text(path: Path) -> str:
+    """Return the text of a file of settings.
+
+    Raises
+    ------
+    ConfigError
+        If it is no text of a sensible size.
+    """
     name = printable(str(path))
     try:
         found = path.stat()

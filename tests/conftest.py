@@ -79,6 +79,19 @@ def media() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """Return tests/made_clips.py, which makes clips and settings to train on in a second."""
+    return _module("made_clips")
+
+
+@pytest.fixture(scope="session")
+def clips(made: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """Return twelve cached clips of three labels."""
+    clips: list[Any] = made.make_clips(tmp_path_factory.mktemp("clips"))
+    return clips
+
+
+@pytest.fixture(scope="session")
 def feed() -> ModuleType:
     """Return tests/feed.py, which makes the messages of live readers."""
     return _module("feed")

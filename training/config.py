@@ -4,130 +4,240 @@
 quarter-width networks from scratch in minutes on a CPU.
 """
 
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
+from pydantic import Field, ValidationError
+
 from ..engines.engine import Kind
+from ..stream.config_errors import explain, shown
+from ..stream.config_model import ConfigModel, Unit
 
 
 class TrainingError(ValueError):
     """Training that cannot begin or go on; the message is one line for the user."""
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides the result of a training run, besides the clips.
+class TrainConfig(ConfigModel):
+    """Everything that decides the result of a training run, besides the clips and the teachers.
 
-    Attributes
-    ----------
-    kind : {"sound", "object", "action"}
-    width : float
-        Multiplies the number of filters of every layer; 1 is the paper's network.
-    seed, steps : int
-        A step is one mini-batch.
-    clips_per_batch, frames_per_clip : int
-        The paper: 10 frames of one clip. Batches of several clips learn faster from scratch.
-    optimiser : {"sgd", "adagrad", "adamw"}
-    lr, momentum, weight_decay : float
-        `momentum` is for sgd.
-    schedule : {"constant", "cosine"}
-        Cosine falls to zero over the run, after a rise over the first tenth, at most 100 steps.
-    init : {"xavier", "he"}
-        Of convolutions. Xavier is the paper's; He keeps the scale through eight ReLU layers.
-    target : str
-        Action only, such as "SOT0503".
-    positive_weight : float
-        Action only: how much more a target of 1 counts in the loss.
-    pool : {"mean", "max", "linear"}
-        Clip score from those of a sound's frames (paper: mean) or of a picture's places (paper:
-        max). Linear is the mean weighted by the scores themselves: it does not ask a label to
-        sound all through a clip, and lets every place of a picture learn, not only the highest.
-    flip : bool
-        Mirror half of the pictures and flows.
-    zoom : float
-        Largest zoom, in or out, as a part of 1; the view shifts as far as it allows.
-    light : float
-        Largest change of a picture's brightness, natural log.
-    seconds : float
-        Length of the sounds; from longer ones so much is taken, shorter ones are repeated.
-    roll : float
-        Object only: share of pictures that are shifted by any amount, around the edges. Without,
-        a network may report an instrument at a fixed distance from where it is.
-    mosaic : float
-        Object only: share of batches of four half-size pictures a picture, each with its own tags:
-        what is seen in one quarter must not be reported in another.
-    gain : float
-        Largest change of a sound's level, in dB.
-    mix : float
-        Share of sounds that a second clip is added to, with its tags.
-    input_scale : float
-        What the picture and action networks divide their input by.
-    dropout : float
-    validate_every : int
-        Steps between validations, each followed by a checkpoint.
-    validation_frames : int
-        Frames a clip in a validation.
+    Examples
+    --------
+    >>> TrainConfig(kind="sound", steps=100).replace(lr=0.1).lr
+    0.1
+    >>> TrainConfig(kind="sound").replace(lr=-1)
+    Traceback (most recent call last):
+    ...
+    playspot.training.config.TrainingError: lr: -1 is too small; give more than 0
     """
 
     kind: Kind
-    width: float = 0.25
-    seed: int = 0
-    steps: int = 3000
-    clips_per_batch: int = 1
-    frames_per_clip: int = 10
-    optimiser: Literal["sgd", "adagrad", "adamw"] = "sgd"
-    lr: float = 0.001
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    init: Literal["xavier", "he"] = "xavier"
-    target: str = "SOT0503"
-    positive_weight: float = 1.0
-    pool: Literal["mean", "max", "linear"] = "mean"
-    flip: bool = False
-    zoom: float = 0.0
-    light: float = 0.0
-    seconds: float = 10.0
-    roll: float = 0.0
-    mosaic: float = 0.0
-    gain: float = 0.0
-    mix: float = 0.0
-    input_scale: float = 1.0
-    dropout: float = 0.5
-    validate_every: int = 200
-    validation_frames: int = 5
+    """Which network: `sound`, `object` or `action`."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of first weights, batches and dropout."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that no run can use."""
-        for name in ("steps", "clips_per_batch", "frames_per_clip", "validate_every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise TrainingError(f"lr must be above 0, got {self.lr}")
+    # The network
+    width: float = Field(default=0.25, gt=0, le=4)
+    """Multiplies the number of filters of every layer; 1 is the paper's network."""
+    backbone: str = Field(default="", max_length=100, examples=["mobilenetv3_small_100"])
+    """Object and action: a network of timm in place of the paper's early layers; none if empty."""
+    init: Literal["xavier", "he"] = "xavier"
+    """Of convolutions. Xavier is the paper's; He keeps the scale through eight ReLU layers."""
+    init_from: str = Field(default="", max_length=4096)
+    """Checkpoint to begin with: one of ours gives all its layers, another its early ones."""
+    input_scale: float = Field(default=1.0, gt=0, le=1000)
+    """What the picture and action networks divide their input by."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the numbers that are left out in the late layers."""
+
+    # How long, and how
+    steps: int = Field(default=3000, ge=1, le=10_000_000)
+    """Mini-batches, unless `epochs` is given."""
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    """How often each clip is used, in place of `steps`."""
+    frozen_steps: int = Field(default=0, ge=0, le=10_000_000)
+    """So many first steps leave the early layers as they are; `frozen_epochs` comes before it."""
+    frozen_epochs: int | None = Field(default=None, ge=0, le=10_000)
+    """The same in epochs. The paper: 20 of 50, for the object network on pre-trained layers."""
+    clips_per_batch: int = Field(default=1, ge=1, le=4096)
+    """The paper: 1. Batches of several clips learn faster from scratch."""
+    frames_per_clip: int = Field(default=10, ge=1, le=1000)
+    """Object and action: pictures or stacks of each clip of a batch."""
+    consecutive: bool = False
+    """Object and action: frames of a clip follow each other, as one of its sub-clips (paper: 10
+    frames, 5 s); else they are from anywhere in it."""
+    optimiser: Literal["sgd", "adagrad", "adamw"] = "sgd"
+    """The paper: SGD for pictures and flow, AdaGrad for sound."""
+    lr: float = Field(default=0.001, gt=0, le=1e30)
+    """Learning rate."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of `sgd`."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """How much weights shrink a step, as a part of `lr`."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """`cosine` falls to zero over the run, after a rise over the first tenth, at most 100 steps."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """The mixed ones are for GPUs: faster, with less memory."""
+    validate_every: int = Field(default=200, ge=0, le=10_000_000)
+    """Steps between validations, each followed by a checkpoint; 0: after every epoch."""
+    validation_frames: int = Field(default=5, ge=1, le=1000)
+    """Frames a clip in a validation."""
+    checkpoint_every: int = Field(default=500, ge=1, le=10_000_000)
+    """Steps between checkpoints, besides those of validations."""
+
+    # The loss
+    target: str = Field(default="SOT0503", min_length=2, max_length=10)
+    """Action: what it is to output, such as VT, ST05, OT03 or SOT0503; see `targets`."""
+    sound_threshold: float | None = Field(default=None, gt=0, le=1)
+    """Action: v of the paper, over that in the target's name."""
+    object_threshold: float | None = Field(default=None, gt=0, le=1)
+    """Action: u of the paper, over that in the target's name."""
+    positive_weight: float = Field(default=1.0, gt=0, le=1000)
+    """Action: how much more a target of 1 counts in the loss."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Targets of 0 and 1 become s and 1 - s."""
+    pool: Literal["mean", "max", "linear"] = "mean"
+    """Clip score from those of a sound's frames (paper: mean) or of a picture's places (paper:
+    max). Linear is the mean weighted by the scores themselves: it does not ask a label to sound
+    all through a clip, and lets every place of a picture learn, not only the highest."""
+
+    # Pictures and flows, changed at random
+    flip: bool = False
+    """Mirror half of the pictures and flows."""
+    zoom: float = Field(default=0.0, ge=0, le=3)
+    """Largest zoom, in or out, as a part of 1; the view shifts as far as it allows."""
+    light: float = Field(default=0.0, ge=0, le=3)
+    """Largest change of a picture's brightness, natural log."""
+    roll: Unit = 0.0
+    """Object: share of pictures that are shifted by any amount, around the edges. Without, a
+    network may report an instrument at a fixed distance from where it is."""
+    mosaic: Unit = 0.0
+    """Object: share of batches of four half-size pictures a picture, each with its own tags: what
+    is seen in one quarter must not be reported in another."""
+    grey: Unit = 0.0
+    """Object: share of pictures that lose their colour."""
+    blur: Unit = 0.0
+    """Object: share of pictures that are blurred."""
+    cut: Unit = 0.0
+    """Object: share of pictures with a rectangle of one colour before them."""
+    grain: float = Field(default=0.0, ge=0, le=255)
+    """Object: largest standard deviation of noise, of 255."""
+    camera: float = Field(default=0.0, ge=0, le=100)
+    """Action: largest motion of the camera that is added to flows, pixels per tick; most move much
+    less."""
+    speed: float = Field(default=0.0, ge=0, le=3)
+    """Action: largest scaling of flows, natural log."""
+    flow_noise: float = Field(default=0.0, ge=0, le=100)
+    """Action: largest standard deviation of noise added to flows, pixels per tick."""
+    still: Unit = 0.0
+    """Action: share of stacks replaced by those of a camera, still or moving, before a picture in
+    which nothing moves."""
+    blobs: Unit = 0.0
+    """Action: share of stacks that soft forms which move are added to."""
+    crop: Unit = 0.0
+    """Action, targets with places: share of batches of which a part, of any shape, is taken."""
+
+    # Sounds, changed at random
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Length of the sounds; from longer ones so much is taken, shorter ones are repeated."""
+    gain: float = Field(default=0.0, ge=0, le=60)
+    """Largest change of a sound's level, in dB."""
+    mix: Unit = 0.0
+    """Share of sounds that a second clip is added to, with its tags."""
+    background: Unit = 0.0
+    """Share of sounds that a clip without tags is added to."""
+    colour: float = Field(default=0.0, ge=0, le=40)
+    """Sound: largest gain or loss of a band, dB, as by other microphones."""
+    band_limit: Unit = 0.0
+    """Sound: share of sounds that lose what is above, and what is below, some frequency."""
+    noise: Unit = 0.0
+    """Sound: share of sounds with steady noise added."""
+    mask: Unit = 0.0
+    """Sound: share of sounds with bands and stretches of time taken out."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all settings as numbers and text."""
-        return asdict(self)
+        """Return all settings as numbers, text and None."""
+        return self.model_dump()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the configuration of `to_dict`; an unknown key is an error."""
-        unknown = sorted(set(values) - {item.name for item in fields(cls)})
-        if unknown:
-            raise TrainingError(f"unknown setting {unknown[0]!r}")
-        return cls(**values)
+        """Return the configuration of `to_dict`; what is not given has its default.
+
+        Raises
+        ------
+        TrainingError
+            If a key is unknown or a value outside its bounds: one line.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            loc = first["loc"]
+            given = first.get("input")
+            text = str(given) if isinstance(given, str | int | float) else None
+            name = shown(".".join(map(str, loc))).strip("'")
+            raise TrainingError(f"{name}: {explain(first, loc, text, cls)}") from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the configuration with other values, which are checked.
+
+        A number of steps without one of epochs puts that of epochs away.
+
+        Raises
+        ------
+        TrainingError
+            As `from_dict`.
+        """
+        for which in ("", "frozen_"):
+            if f"{which}steps" in changes:
+                changes.setdefault(f"{which}epochs", None)
+        return self.from_dict(self.to_dict() | changes)
+
+    def in_steps(self, epoch_steps: int) -> Self:
+        """Return the same for epochs of so many steps, without epochs.
+
+        Examples
+        --------
+        >>> PAPER["object"].in_steps(200).frozen_steps
+        4000
+        """
+        return self.replace(
+            steps=self.steps if self.epochs is None else self.epochs * epoch_steps,
+            frozen_steps=(
+                self.frozen_steps
+                if self.frozen_epochs is None
+                else self.frozen_epochs * epoch_steps
+            ),
+            validate_every=self.validate_every or epoch_steps,
+        )
 
 
+# Section IV-D to the letter. A mini-batch of the object and action networks is one sub-clip of one
+# video; the best epoch is taken. That of the sound network is not told: 10 clips of 10 s.
 PAPER: dict[Kind, TrainConfig] = {
     "sound": TrainConfig(
-        "sound", width=1, clips_per_batch=10, frames_per_clip=1, optimiser="adagrad", lr=0.01
+        kind="sound",
+        width=1,
+        epochs=100,
+        clips_per_batch=10,
+        frames_per_clip=1,
+        optimiser="adagrad",
+        lr=0.01,
+        validate_every=0,
     ),
-    "object": TrainConfig("object", width=1, pool="max"),
-    "action": TrainConfig("action", width=1),
+    "object": TrainConfig(
+        kind="object",
+        width=1,
+        epochs=50,
+        frozen_epochs=20,
+        consecutive=True,
+        pool="max",
+        validate_every=0,
+    ),
+    "action": TrainConfig(kind="action", width=1, epochs=100, consecutive=True, validate_every=0),
 }
 SMALL: dict[Kind, TrainConfig] = {
     "sound": TrainConfig(
-        "sound",
+        kind="sound",
         steps=2000,
         clips_per_batch=16,
         frames_per_clip=1,
@@ -141,7 +251,7 @@ SMALL: dict[Kind, TrainConfig] = {
         dropout=0.3,
     ),
     "object": TrainConfig(
-        "object",
+        kind="object",
         steps=3000,
         clips_per_batch=16,
         frames_per_clip=1,
@@ -156,12 +266,16 @@ SMALL: dict[Kind, TrainConfig] = {
         light=0.2,
         roll=0.4,
         mosaic=0.6,
+        grey=0.2,
+        blur=0.2,
+        cut=0.2,
+        grain=8.0,
         input_scale=58.0,
         dropout=0.2,
     ),
     "action": TrainConfig(
-        "action",
-        steps=1500,
+        kind="action",
+        steps=3000,
         clips_per_batch=16,
         frames_per_clip=1,
         optimiser="adamw",
@@ -169,9 +283,15 @@ SMALL: dict[Kind, TrainConfig] = {
         weight_decay=0.01,
         schedule="cosine",
         init="he",
-        positive_weight=5.0,
+        positive_weight=10.0,
         flip=True,
-        zoom=0.25,
+        zoom=1.0,
+        camera=6.0,
+        speed=0.5,
+        flow_noise=0.3,
+        still=0.25,
+        blobs=0.2,
+        crop=0.3,
         dropout=0.2,
     ),
 }

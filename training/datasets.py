@@ -14,7 +14,7 @@ with the very batches it would have had. Clips come in a new random order each e
 replacement; each gives `frames_per_clip` frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,11 @@ from ..models.labels import LABELS
 from ..stream.timeline import HOP_LENGTH, SAMPLE_RATE
 from .cache import CachedClip
 from .config import TrainConfig
+from .epochs import Epochs
+from .flow_augment import augment_flow, crop_flow, warp_flow
+from .picture_augment import augment_pictures, rolled
+from .sound_augment import augmented
+from .still_camera import N_KEPT, StillCameras
 from .targets import Target, make_targets
 
 Array = NDArray[np.float32]
@@ -184,12 +189,12 @@ class Batches:
     Parameters
     ----------
     clips : sequence of CachedClip
-        All with pictures of one size; see `same_size`.
+        Those of a batch have pictures of one size; see `Epochs`.
     kind : {"sound", "object", "action"}
     config : TrainConfig
     target : Target, optional
         Action only.
-    teachers : dict of clip name to TeacherScores, optional
+    teachers : mapping of clip name to TeacherScores, optional
         Action only, where the target needs them.
 
     Raises
@@ -204,7 +209,7 @@ class Batches:
         kind: Kind,
         config: TrainConfig,
         target: Target | None = None,
-        teachers: dict[str, TeacherScores] | None = None,
+        teachers: Mapping[str, TeacherScores] | None = None,
     ) -> None:
         if not clips:
             raise ValueError("no clip to train on")
@@ -216,33 +221,32 @@ class Batches:
         self.target = target
         self.teachers = teachers or {}
         self.tags = np.stack([clip_tags(clip, kind) for clip in clips])  # (n, K)
+        sizes = [None if kind == "sound" else clip.pictures.shape[1:3] for clip in clips]
+        self.epochs = Epochs(sizes, config.clips_per_batch, config.seed)
+        self.still = StillCameras(clips, config.seed, config.camera)
+        self.untagged = np.flatnonzero(~self.tags.any(axis=1))
 
     @property
     def epoch_steps(self) -> int:
-        """Batches in which every clip is used once, rounded up."""
-        return -(-len(self.clips) // self.config.clips_per_batch)
+        """Batches in which every clip is used once."""
+        return self.epochs.n_batches
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of batch `number`, as in the module's table."""
         rng = np.random.default_rng([self.config.seed, 1, number])
-        chosen = self._chosen(number)
+        chosen = self.epochs.chosen(number)
         if self.kind == "sound":
             return self._sounds(chosen, rng)
         return self._frames(chosen, rng)
 
-    def _chosen(self, number: int) -> list[int]:
-        """Return the clips of a batch: a new order each epoch, without replacement."""
-        n, size = len(self.clips), self.config.clips_per_batch
-        places = range(number * size, (number + 1) * size)
-        orders = {
-            epoch: np.random.default_rng([self.config.seed, 2, epoch]).permutation(n)
-            for epoch in {place // n for place in places}
-        }
-        return [int(orders[place // n][place % n]) for place in places]
-
     def _sounds(self, chosen: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         others = [int(i) for i in rng.integers(len(self.clips), size=len(chosen))]
         is_mixed = rng.random(len(chosen)) < self.config.mix
+        if self.config.background and len(self.untagged):
+            is_behind = rng.random(len(chosen)) < self.config.background
+            quiet = rng.choice(self.untagged, size=len(chosen))
+            others = [int(i) for i in np.where(is_behind, quiet, others)]
+            is_mixed |= is_behind
         length = round(self.config.seconds * SAMPLE_RATE / HOP_LENGTH)  # columns
         sounds = torch.from_numpy(np.stack([self._cut(i, length, rng) for i in chosen])).float()
         targets = self.tags[chosen]
@@ -254,6 +258,7 @@ class Batches:
             targets = np.maximum(targets, self.tags[others] * is_mixed[:, None])
         elif self.config.gain:
             sounds = torch.log1p(torch.from_numpy(gains[0])[:, None, None] * torch.expm1(sounds))
+        sounds = augmented(sounds, self.config, rng)
         return sounds, torch.from_numpy(targets.astype(np.float32))
 
     def _cut(self, i: int, length: int, rng: np.random.Generator) -> NDArray[np.float16]:
@@ -266,34 +271,46 @@ class Batches:
     def _frames(self, chosen: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         is_mosaic = self.kind == "object" and rng.random() < self.config.mosaic
         if is_mosaic:
-            others = rng.integers(len(self.clips), size=3 * len(chosen))
+            others = rng.choice(self.epochs.group_of[chosen[0]], size=3 * len(chosen))
             chosen = [*chosen, *(int(i) for i in others)]
         frames = [
-            (i, int(step))
-            for i in chosen
-            for step in rng.integers(self.clips[i].n_steps, size=self.config.frames_per_clip)
+            (i, int(step)) for i in chosen for step in self._steps(self.clips[i].n_steps, rng)
         ]
         theta = self._theta(len(frames), rng)
         if is_mosaic:
             pictures = np.stack([self.clips[i].pictures[step] for i, step in frames])
             halves = functional.avg_pool2d(_channels_first(pictures), 2)
-            halves = self._lit(warp(halves, torch.from_numpy(theta), "border"), rng)
+            halves = warp(halves, torch.from_numpy(theta), "border")
+            halves = augment_pictures(halves, self.config, rng)
             tags = torch.from_numpy(np.stack([self.tags[i] for i, _ in frames]))
             return tile(halves), tile(tags[:, :, None, None])
         if self.kind == "object":
             pictures = np.stack([self.clips[i].pictures[step] for i, step in frames])
             inputs = warp(_channels_first(pictures), torch.from_numpy(theta), "border")
-            inputs = self._rolled(inputs, rng)
-            return self._lit(inputs, rng), torch.from_numpy(
-                np.stack([self.tags[i] for i, _ in frames])
-            )
-        stacks = np.stack([self.clips[i].stack(step) for i, step in frames])
-        inputs = warp(torch.from_numpy(stacks).float(), torch.from_numpy(theta), "zeros")
-        # A picture that is mirrored or enlarged moves so as well: x and y of flow scale with it.
-        inputs[:, 0::2] /= torch.from_numpy(theta[:, 0, 0])[:, None, None, None]
-        inputs[:, 1::2] /= torch.from_numpy(theta[:, 1, 1])[:, None, None, None]
-        height, width = stacks.shape[2:]
-        return inputs, torch.from_numpy(self._action_targets(frames, theta, (height, width)))
+            inputs = augment_pictures(rolled(inputs, self.config.roll, rng), self.config, rng)
+            return inputs, torch.from_numpy(np.stack([self.tags[i] for i, _ in frames]))
+        targets = self._action_targets(frames, theta)
+        stacks = []
+        for number, (i, step) in enumerate(frames):
+            if rng.random() < self.config.still:
+                like = self.epochs.group_of[i]
+                stacks.append(self.still.stack(int(rng.integers(N_KEPT)), like))
+                targets[number] = 0
+            else:
+                stacks.append(self.clips[i].stack(step))
+        inputs = warp_flow(torch.from_numpy(np.stack(stacks)).float(), theta)
+        inputs = augment_flow(inputs, self.config, rng)
+        if targets.ndim == 4 and rng.random() < self.config.crop:
+            return crop_flow(inputs, torch.from_numpy(targets), STRIDE, rng)
+        return inputs, torch.from_numpy(targets)
+
+    def _steps(self, n_steps: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the steps of a clip that a batch takes: from anywhere, or one of its sub-clips."""
+        n = self.config.frames_per_clip
+        if not self.config.consecutive:
+            return rng.integers(n_steps, size=n)
+        first = n * int(rng.integers(max(1, n_steps // n)))
+        return (first + np.arange(n)) % n_steps  # a shorter clip is repeated
 
     def _theta(self, n: int, rng: np.random.Generator) -> Array:
         """Return random zooms, shifts and mirrorings, float32 (n, 2, 3)."""
@@ -306,29 +323,9 @@ class Batches:
         theta[:, :, 2] = rng.uniform(-1, 1, (n, 2)) * np.abs(1 - scale)[:, None]
         return theta
 
-    def _rolled(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return pictures of which some are shifted by any amount, around the edges."""
-        is_rolled = rng.random(len(pictures)) < self.config.roll
-        shifts = rng.random((len(pictures), 2)) * pictures.shape[2:]
-        rolled = [
-            torch.roll(picture, [int(down), int(across)], [1, 2]) if is_on else picture
-            for picture, (down, across), is_on in zip(pictures, shifts, is_rolled, strict=True)
-        ]
-        return torch.stack(rolled)
-
-    def _lit(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return pictures under other light: each colour channel times a random factor."""
-        if not self.config.light:
-            return pictures
-        common = rng.uniform(-1, 1, (len(pictures), 1, 1, 1)) * self.config.light
-        colour = rng.uniform(-1, 1, (len(pictures), 3, 1, 1)) * self.config.light / 3
-        factor = torch.from_numpy(np.exp(common + colour).astype(np.float32))
-        return (pictures * factor).clamp_(0, 255)
-
-    def _action_targets(
-        self, frames: list[tuple[int, int]], theta: Array, size: tuple[int, int]
-    ) -> Array:
+    def _action_targets(self, frames: list[tuple[int, int]], theta: Array) -> Array:
         assert self.target is not None  # __init__ has seen to it
+        size = self.clips[frames[0][0]].pictures.shape[1:3]
         sound, maps = [], []
         for (i, step), affine in zip(frames, theta, strict=True):
             teacher = self.teachers.get(self.clips[i].clip.name, TeacherScores())
@@ -342,21 +339,6 @@ class Batches:
         return make_targets(
             self.target, tags, np.stack(sound) if sound else None, np.stack(maps) if maps else None
         )
-
-
-def same_size(clips: Sequence[CachedClip]) -> tuple[list[CachedClip], list[tuple[str, str]]]:
-    """Return the clips of the most common picture size, and name and reason of the others."""
-    sizes = [clip.pictures.shape[1:3] for clip in clips]
-    if not sizes:
-        return [], []
-    height, width = max(set(sizes), key=lambda size: (sizes.count(size), size))
-    kept = [clip for clip, size in zip(clips, sizes, strict=True) if size == (height, width)]
-    others = [
-        (clip.clip.name, f"{size[1]}x{size[0]} px, most clips here are {width}x{height}")
-        for clip, size in zip(clips, sizes, strict=True)
-        if size != (height, width)
-    ]
-    return kept, others
 
 
 def input_statistics(clips: Sequence[CachedClip], n_clips: int = 200) -> tuple[Array, Array]:

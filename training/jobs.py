@@ -1,26 +1,26 @@
-"""The work behind the offline commands: features, training and export, evaluation.
+"""The work behind the offline commands: features, training and export.
 
-Says what it skips on standard error and shows progress; `commands` parses and prints. PyTorch is
+Says what it skips on standard error and shows progress; the commands parse and print. PyTorch is
 imported only to train.
 """
 
 import sys
-import tempfile
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..engines import load
-from ..engines.catalogue import find_models
-from ..engines.engine import Engine, Kind, ModelError
-from ..engines.metadata import parse_model, read_header, read_model, write_header
-from ..stream.config import Latency
+from ..engines.engine import Engine, Kind
 from .cache import CachedClip, cache_clips
-from .clips import Clip, ClipError, index_clips, load_truth
-from .config import RECIPES
-from .evaluate import FUSED, Evaluation
+from .clips import Clip, ClipError, ClipIndex
+from .config import RECIPES, TrainConfig
+from .config_file import read_settings
+from .data_sets import guess, read
 from .progress import counting, losses
-from .scores import cached_inputs, fits_cache, read_inputs, score_clip
+
+if TYPE_CHECKING:
+    from .train import Result  # needs PyTorch
 
 TORCH_IS_MISSING = 'training needs PyTorch: pip install "playspot[train]"'
 
@@ -36,17 +36,23 @@ class TrainJob:
         Clips; folder for checkpoints and the ONNX file.
     recipe : {"small", "paper"}
     settings : dict
-        Fields of `TrainConfig` to take instead of the recipe's; None leaves the recipe's.
+        Fields of `TrainConfig` to take instead of the recipe's and the file's; None leaves them.
     threads, processes : int
         Of PyTorch; for features.
     cache : Path or None
-        Folder for features; `.features` in the folder of clips if None.
+        Folder for features and what teachers say; `.features` in the folder of clips if None.
     fresh : bool
         Do not go on from a checkpoint.
     name : str or None
         In the ONNX file's header.
     teachers : dict of kind to Path or None
         Trained models, for the action network.
+    config : Path or None
+        YAML file with fields to take instead of the recipe's.
+    dataset : str or None
+        What lies in `data`, a name of `data_sets`; told by the files if None.
+    annotations : Path or None
+        Table or folder of annotations that is not in `data`.
     """
 
     kind: Kind
@@ -60,51 +66,75 @@ class TrainJob:
     fresh: bool = False
     name: str | None = None
     teachers: dict[str, Path | None] = field(default_factory=dict)
+    config: Path | None = None
+    dataset: str | None = None
+    annotations: Path | None = None
+
+    @property
+    def features(self) -> Path:
+        """Folder for features."""
+        return self.cache or self.data / ".features"
+
+
+def config_of(job: TrainJob) -> TrainConfig:
+    """Return the configuration of a job: its settings over its file over its recipe.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, or a value cannot be used.
+    """
+    if job.recipe not in RECIPES:
+        raise ClipError(f"--recipe {job.recipe}: one of {', '.join(RECIPES)}")
+    config = RECIPES[job.recipe][job.kind]
+    if job.config is not None:
+        config = config.replace(**read_settings(job.config, config))
+    return config.replace(
+        **{key: value for key, value in job.settings.items() if value is not None}
+    )
 
 
 def run_training(job: TrainJob) -> str:
     """Train a network, export its best state, and return a line that says how it went.
+
+    Of several processes all train, and the first prints, exports and returns the line; the others
+    return an empty one.
 
     Raises
     ------
     ValueError
         If something the user gave cannot be used: one line.
     """
+    config = config_of(job)
     try:
         import torch
     except ImportError:
         raise ClipError(TORCH_IS_MISSING) from None
-    from ..engines.export import export, make_header
-    from .datasets import same_size
-    from .targets import parse_target
-    from .train import load_network, train
+    from .teacher_cache import teacher_scores
+    from .teachers import load_teachers
+    from .train import make_fabric, train
 
-    if job.recipe not in RECIPES:
-        raise ClipError(f"--recipe {job.recipe}: one of {', '.join(RECIPES)}")
-    given = {key: value for key, value in job.settings.items() if value is not None}
-    config = replace(RECIPES[job.recipe][job.kind], **given)
-    engines: dict[str, Engine] = {}
-    if job.kind == "action":
-        target = parse_target(config.target)
-        needed = {"sound": target.needs_sound, "object": target.needs_object}
-        for which, path in job.teachers.items():
-            if path is not None and needed[which]:
-                engines[which] = load_teacher(path, which)
-        missing = [
-            which for which, is_needed in needed.items() if is_needed and which not in engines
-        ]
-        if missing:
-            raise ClipError(f"target {config.target} needs --{missing[0]}, a trained model")
+    engines = load_teachers(config, job.teachers)
     torch.set_num_threads(job.threads)
-    index = index_clips(job.data)
-    report_skipped(index.skipped)
-    wanted = [*index.split("training"), *index.split("validation")]
-    cached, others = same_size(features_of(wanted, job.data, job.cache, job.processes))
-    report_skipped(others)
+    fabric = make_fabric(config)
+    with fabric.rank_zero_first():  # the others find its features
+        index = read_clips(job)
+        wanted = [*index.split("training"), *index.split("validation")]
+        cached = features_of(wanted, job.data, job.cache, job.processes)
+    if job.kind != "sound":
+        cached = [clip for clip in cached if clip.has_pictures]
     clips = [clip for clip in cached if clip.clip.split == "training"]
     validation = [clip for clip in cached if clip.clip.split == "validation"]
-    teachers = teacher_scores(clips, engines) if engines else None
-    with losses(f"training {job.kind}", config.steps) as progress:
+    teachers = None
+    if engines:
+        with (
+            fabric.rank_zero_first(),
+            counting("asking the teachers", sum(clip.n_steps for clip in clips)) as advance,
+        ):
+            teachers = teacher_scores(clips, engines, job.features / "teachers", progress=advance)
+    is_first = fabric.is_global_zero
+    bar = losses(f"training {job.kind}", config.steps) if is_first else nullcontext()
+    with bar as progress:
         result = train(
             config,
             clips,
@@ -113,157 +143,61 @@ def run_training(job: TrainJob) -> str:
             teachers=teachers,
             resume=not job.fresh,
             progress=progress,
+            fabric=fabric,
         )
-    net, _ = load_network(result.best)
-    provenance = {
-        "supervision": "tags of whole clips" if job.kind != "action" else config.target,
-        "config": config.to_dict(),
-        "data": describe(clips),
-        "validation": describe(validation),
-        "best_step": result.step,
-        "validation_clip_auc": round(result.auc, 4),
-        "torch": torch.__version__.split("+")[0],
-        "teachers": {which: engine.header.name for which, engine in engines.items()},
-    }
-    path = job.out / f"{job.kind}.onnx"
-    suffix = f"-{config.target}" if job.kind == "action" else ""
-    name = job.name or f"{job.kind}-{config.width:g}{suffix}"
-    export(net, path, make_header(net, name, provenance=provenance))
+    if not is_first:
+        return ""
+    path = export_best(job, config, result, clips, validation, engines)
     return (
         f"{path}: clip AUC {result.auc:.3f} on {len(validation)} validation clips "
         f"(best of {len(result.history)} validations, step {result.step})"
     )
 
 
-def run_evaluation(
-    folder: Path,
-    models: Path | None,
-    split: str,
-    cache: Path | None,
-    processes: int,
-    latency: Latency = "normal",
-) -> dict[str, Any]:
-    """Return the figures of the models that `detect` would use, on one split or on `all`.
+def export_best(
+    job: TrainJob,
+    config: TrainConfig,
+    result: "Result",
+    clips: list[CachedClip],
+    validation: list[CachedClip],
+    teachers: dict[str, Engine],
+) -> Path:
+    """Write the best state of a run as ONNX, with where it comes from, and return the path."""
+    import torch
 
-    With `latency` "low", of what a live run with low latency would say; the cache holds nothing for
-    that, so each clip is decoded.
+    from ..engines.export import export, make_header
+    from .train import load_network
+
+    net, _ = load_network(result.best)
+    provenance = {
+        "supervision": "tags of whole clips" if job.kind != "action" else config.target,
+        "config": config.to_dict() | {"init_from": Path(config.init_from).name},
+        "data": describe(clips),
+        "validation": describe(validation),
+        "best_step": result.step,
+        "validation_clip_auc": round(result.auc, 4),
+        "torch": torch.__version__.split("+")[0],
+        "teachers": {which: engine.header.name for which, engine in teachers.items()},
+    }
+    path = job.out / f"{job.kind}.onnx"
+    suffix = f"-{config.target}" if job.kind == "action" else ""
+    name = job.name or f"{job.kind}-{config.width:g}{suffix}"
+    export(net, path, make_header(net, name, provenance=provenance))
+    return path
+
+
+def read_clips(job: TrainJob) -> ClipIndex:
+    """Return the clips of a job, and say which were skipped.
 
     Raises
     ------
     ValueError
-        If there is no such clip, or the models cannot be used: one line.
+        If there are none: one line.
     """
-    found_models = find_models(models)
-    engines: dict[str, Engine] = {name: model for name, model in found_models.load().items()}
-    index = index_clips(folder)
+    paths = {} if job.annotations is None else {"annotations": job.annotations}
+    index = read(job.dataset or guess(job.data), job.data, **paths)
     report_skipped(index.skipped)
-    chosen = [clip for clip in index.clips if split in ("all", clip.split)]
-    if not chosen:
-        raise ClipError(f"{folder}: no clip of the split {split}; try --split all")
-    evaluation = Evaluation(found_models.labels, found_models.decoding)
-    is_cached = latency == "normal" and fits_cache(engines)
-    found = features_of(chosen, folder, cache, processes) if is_cached else []
-    cached = {clip.clip.name: clip for clip in found}
-    with counting("evaluating", len(chosen)) as advance:
-        for done, clip in enumerate(chosen, 1):
-            advance(done - 1, len(chosen))
-            if is_cached and clip.name not in cached:
-                continue  # reported already
-            inputs = (
-                cached_inputs(cached[clip.name])
-                if is_cached
-                else read_inputs(clip.path, engines, latency)
-            )
-            evaluation.add(clip.name, load_truth(clip.truth), score_clip(engines, inputs))
-    report = evaluation.report()
-    report["split"] = split
-    report["latency"] = latency
-    report["models"] = {
-        kind: {"name": engine.header.name, "hash": engine.hash} for kind, engine in engines.items()
-    }
-    report["decoding"] = found_models.decoding.model_dump()
-    return report
-
-
-def record(report: dict[str, Any], models: Path) -> list[Path]:
-    """Write the figures of a report into the headers of a folder's models; return their paths.
-
-    Raises
-    ------
-    ModelError
-        If a model cannot be read or written.
-    """
-    fused = report["outputs"][FUSED]
-    figures = {
-        "split": report["split"],
-        "n_clips": report["n_clips"],
-        "temporal_auc": round(fused["temporal_auc"]["mean"], 3),
-        "spatial_px_median": round(fused["spatial_px"]["median"], 1),
-    }
-    own: dict[Kind, dict[str, float]] = {
-        "sound": {"frame_auc": report["sound_frame_auc"]["mean"]},
-        "object": {"hit_rate": report["object_hit_rate"]["mean"]},
-        "action": {"temporal_auc": report["outputs"]["action"]["temporal_auc"]["mean"]},
-    }
-    paths = []
-    for kind, alone in own.items():
-        path = models / f"{kind}.onnx"
-        proto = parse_model(read_model(path), str(path))
-        header = read_header(path)
-        rounded = {name: round(value, 3) for name, value in alone.items()}
-        provenance = header.provenance | {"figures": {"alone": rounded, "fused": figures}}
-        write_header(proto, header.model_copy(update={"provenance": provenance}))
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(proto.SerializeToString(deterministic=True))
-        part.replace(path)
-        paths.append(path)
-    return paths
-
-
-def load_teacher(path: Path, kind: str) -> Engine:
-    """Return a trained model as an engine: an ONNX file, or a checkpoint of `playspot train`.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be used, or is of another kind.
-    """
-    if path.suffix != ".pt":
-        engine = load(path)
-    else:
-        from ..engines.export import export, make_header
-        from .train import load_network
-
-        net, _ = load_network(path)
-        with tempfile.TemporaryDirectory() as folder:
-            exported = Path(folder) / f"{path.stem}.onnx"
-            export(net, exported, make_header(net, path.stem))
-            engine = load(exported)
-    if engine.header.kind != kind:
-        raise ModelError(f"{path}: is a {engine.header.kind} model, --{kind} needs a {kind} model")
-    return engine
-
-
-def teacher_scores(clips: list[CachedClip], engines: dict[str, Engine]) -> dict[str, Any]:
-    """Return what the teachers say of each clip, `datasets.TeacherScores` by clip name."""
-    from .datasets import TeacherScores
-
-    found = {}
-    is_cached = fits_cache(engines)
-    with counting("asking the teachers", len(clips)) as advance:
-        for done, clip in enumerate(clips, 1):
-            inputs = cached_inputs(clip) if is_cached else read_inputs(clip.clip.path, engines)
-            scores = score_clip(engines, inputs)
-            longer = max(scores.width, scores.height)
-            geometry = scores.object_geometry
-            found[clip.clip.name] = TeacherScores(
-                scores.sound,
-                scores.object_map,
-                geometry.stride / longer if geometry else 1.0,
-                geometry.offset / longer if geometry else 0.0,
-            )
-            advance(done, len(clips))
-    return found
+    return index
 
 
 def features_of(
@@ -287,7 +221,7 @@ def describe(clips: list[CachedClip]) -> dict[str, Any]:
     return described
 
 
-def report_skipped(skipped: "tuple[tuple[str, str], ...] | list[tuple[str, str]]") -> None:
+def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     """Say on standard error how many clips were left out, and why the first was."""
     if skipped:
         name, reason = skipped[0]

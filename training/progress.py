@@ -52,10 +52,13 @@ def losses(what: str, total: int) -> Iterator[Callable[[Any], None]]:
         task = bar.add_task(what, total=total, loss=np.nan, auc=np.nan)
 
         def show(report: Any) -> None:
-            bar.update(task, completed=report.step, loss=report.loss, auc=report.auc)
-            if not console.is_terminal and report.step % max(1, total // 20) == 0:
+            state = {"completed": report.step, "loss": report.loss, "auc": report.auc}
+            if bar.tasks[task].completed == 0:  # a run that goes on: its past is no speed
+                bar.reset(task, total=report.steps, **state)
+            bar.update(task, **state)
+            if not console.is_terminal and report.step % max(1, report.steps // 20) == 0:
                 print(
-                    f"{what}: step {report.step} of {total}, loss {report.loss:.4f}, "
+                    f"{what}: step {report.step} of {report.steps}, loss {report.loss:.4f}, "
                     f"AUC {report.auc:.3f} (best {report.best_auc:.3f})",
                     file=sys.stderr,
                 )

@@ -1,29 +1,45 @@
-"""The training loop of the three networks: seeded, resumable, one plain loop.
+"""The training loop of all networks: seeded, resumable, one plain loop on one device or many.
 
-In: cached clips and a `TrainConfig`. Out: `<kind>.last.pt` (to go on from), `<kind>.best.pt` (the
-epoch with the best clip-level AUC on the validation clips).
+In: cached clips and a `TrainConfig`. Out, in a folder: `<kind>.yaml` (the configuration),
+`<kind>.last.pt` (to go on from), `<kind>.best.pt` (the best clip-level AUC on the validation
+clips) and `<kind>.log` (for TensorBoard).
+
+Device, mixed precision and processes are Fabric's. A batch and the dropout of a step follow from
+the step's number alone, so a run that was killed goes on as if it had not been.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ..models.blocks import NetConfig
 from ..models.labels import LABELS
-from ..models.net import Net, build
+from ..models.net import Net
+from ..models.pretrained import load_early
 from .cache import CachedClip
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .checkpoint import CheckpointError, load_state, new_network, save_checkpoint
+from .checkpoint import load_network as load_network
 from .config import TrainConfig, TrainingError
-from .datasets import Batches, TeacherScores, clip_tags, input_statistics
-from .evaluate import auc
-from .targets import parse_target, target_loss
+from .config_file import save_config
+from .datasets import Batches, TeacherScores, input_statistics
+from .loss import network_loss
+from .optimiser import learning_rate, make_optimiser
+from .run_data import fingerprint, missing_labels, target_of, usable
+from .run_log import RunLog
+from .validate import label_aucs
+
+LOG_EVERY = 10  # steps
 
 
 @dataclass(frozen=True)
@@ -70,15 +86,27 @@ class Result:
     history: list[list[float]]
 
 
+@dataclass
+class Standing:
+    """What a run knows of itself, besides its weights; saved with them."""
+
+    step: int = 0
+    loss: float = math.nan  # smoothed
+    best_auc: float = -math.inf
+    best_step: int = 0
+    history: list[list[float]] = field(default_factory=list)  # step, loss, AUC
+
+
 def train(
     config: TrainConfig,
     clips: Sequence[CachedClip],
     validation: Sequence[CachedClip],
     out: Path,
     *,
-    teachers: dict[str, TeacherScores] | None = None,
+    teachers: Mapping[str, TeacherScores] | None = None,
     resume: bool = True,
     progress: Callable[[Report], None] | None = None,
+    fabric: Fabric | None = None,
 ) -> Result:
     """Train one network, and return where its best state is.
 
@@ -86,15 +114,17 @@ def train(
     ----------
     config : TrainConfig
     clips, validation : sequence of CachedClip
-        Of one picture size.
+        Of one picture size. Those without what the network sees or hears are left out.
     out : Path
         Folder for the checkpoints.
-    teachers : dict of clip name to TeacherScores, optional
+    teachers : mapping of clip name to TeacherScores, optional
         Action only, where the target needs them.
     resume : bool
         Go on from `<kind>.last.pt` if it is there.
     progress : callable, optional
-        Called with a `Report` after each step.
+        Called with a `Report` after each step, in the first process.
+    fabric : Fabric, optional
+        If not given, as `make_fabric` makes it.
 
     Returns
     -------
@@ -103,85 +133,148 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss is no longer finite, the checkpoint belongs to another configuration, or there
-        is no validation clip.
+        If the loss is no longer finite, no label has a positive clip, the checkpoint belongs to
+        another configuration or other clips, or there is no clip to train or validate on.
+    CheckpointError
+        If a checkpoint cannot be read or written.
 
     Notes
     -----
     On a CPU with a fixed number of threads, a run that was killed and went on ends with the same
     weights as one that was not.
     """
+    fabric = fabric or make_fabric(config)
+    target = target_of(config)
+    clips, validation = (usable(some, config, target) for some in (clips, validation))
     if not validation:
-        raise TrainingError("no validation clip: seeds 100000 and up are validation clips")
-    target = parse_target(config.target) if config.kind == "action" else None
+        raise TrainingError(
+            f"no validation clip that the {config.kind} network can use; without one the best "
+            "state is not known"
+        )
     batches = Batches(clips, config.kind, config, target, teachers)
-    torch.manual_seed(config.seed)
-    net = build(NetConfig(config.kind, LABELS, config.width, config.dropout))
-    prepare(net, config, clips)
-    if config.kind != "sound":
-        # A fifth faster on a CPU; the stubs of torch know this argument for tensors only.
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = make_optimiser(net, config)
+    plan = config.in_steps(batches.epoch_steps)
+    data = fingerprint(clips, validation, config)
     last, best = out / f"{config.kind}.last.pt", out / f"{config.kind}.best.pt"
-    step, smooth, best_auc, best_step = 0, math.nan, -math.inf, 0
-    history: list[list[float]] = []
-    if resume and last.is_file():
-        state = load_state(last, config)
-        net.load_state_dict(state["state_dict"])
-        optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["rng"])
-        step, smooth, history = state["step"], state["loss"], state["history"]
-        best_auc, best_step = state["best_auc"], state["best_step"]
-    area = history[-1][2] if history else math.nan
+    torch.manual_seed(config.seed)
+    net, now = new_network(config), Standing()
+    state = load_state(last, config, data) if resume and last.is_file() else None
+    if state is None:
+        prepare(net, config, clips)
+    net = placed(net, fabric)
+    optimiser: Any = fabric.setup_optimizers(make_optimiser(net, config))
+    if state is not None:
+        try:
+            net.load_state_dict(state["state_dict"])
+            optimiser.load_state_dict(state["optimiser"])
+            fabric.strategy.precision.load_state_dict(state["precision"])
+            now = Standing(**state["standing"])
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError):
+            raise CheckpointError(
+                f"{last}: holds no whole state; begin anew with --fresh"
+            ) from None
 
-    for inputs, targets in prefetch(batches, step, config.steps):
+    def save(*paths: Path) -> None:
+        held = {
+            "config": config.to_dict(),
+            "labels": list(LABELS),
+            "state_dict": net.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "precision": fabric.strategy.precision.state_dict(),
+            "step": now.step,
+            "standing": asdict(now),
+            "data": data,
+        }
+        for path in paths:
+            save_checkpoint(path, held)
+
+    log = None
+    if fabric.is_global_zero:
+        out.mkdir(parents=True, exist_ok=True)
+        save_config(out / f"{config.kind}.yaml", config)
+        log = RunLog(out / config.kind, now.step)
+        if missing := missing_labels(batches):
+            print(missing, file=sys.stderr)
+        if plan.frozen_steps and not config.init_from:
+            print("the frozen early layers are random ones: give --init-from", file=sys.stderr)
+    area = now.history[-1][2] if now.history else math.nan
+    first, clock, n_seen = now.step, time.perf_counter(), 0
+    for inputs, targets in prefetch(batches, first, plan.steps, fabric):
+        if now.step in (first, plan.frozen_steps):
+            early = set_frozen(net, is_frozen=now.step < plan.frozen_steps)
+            module = fabric.setup_module(net)  # anew: processes exchange what is trained
+        rate = learning_rate(plan, now.step)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
-        net.train()
-        loss = network_loss(net, config, inputs, targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        step += 1
-        value = loss.item()
+            group["lr"] = rate
+        module.train()
+        for layer in early:
+            layer.eval()  # a frozen batch normalisation keeps its statistics
+        torch.manual_seed(  # dropout
+            (plan.seed * 2**32 + now.step) * fabric.world_size + fabric.global_rank
+        )
+        part, wanted, weight = share(inputs, targets, fabric)
+        loss = weight * network_loss(module, plan, part, wanted)
+        value = float(cast(Tensor, fabric.all_reduce(loss.detach(), reduce_op="mean")))
         if not math.isfinite(value):
             raise TrainingError(
-                f"the loss is {value} at step {step}: lower --lr (now {config.lr:g}); "
-                f"the last good state is {last}"
+                f"the loss is {value} at step {now.step + 1}: lower --lr (now {config.lr:g})"
+                + (f"; the last good state is {last}" if last.is_file() else "")
             )
-        smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+        optimiser.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimiser.step()
+        now.step += 1
+        now.loss = value if math.isnan(now.loss) else 0.98 * now.loss + 0.02 * value
+        n_seen += len(inputs)
 
-        if step % config.validate_every == 0 or step == config.steps:
-            area = validation_auc(net, config, validation)
-            history.append([float(step), smooth, area])
-            if not area < best_auc:  # of equals the newest; also where there is no AUC
-                best_auc, best_step = area, step
-            state = {
-                "config": config.to_dict(),
-                "labels": list(LABELS),
-                "state_dict": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step,
-                "rng": torch.get_rng_state(),
-                "loss": smooth,
-                "history": history,
-                "best_auc": best_auc,
-                "best_step": best_step,
-            }
-            if best_step == step:
-                save_checkpoint(best, state)
-            save_checkpoint(last, state)
-        if progress is not None:
-            progress(Report(step, config.steps, smooth, area, best_auc))
-    return Result(best, best_step, best_auc, history)
+        if log and now.step % LOG_EVERY == 0:
+            speed = n_seen / (time.perf_counter() - clock)
+            log.add(now.step, {"loss": value, "lr": rate, "inputs per second": speed})
+            clock, n_seen = time.perf_counter(), 0
+        if now.step % plan.validate_every == 0 or now.step == plan.steps:
+            areas = label_aucs(net, config, validation, fabric)
+            known = {label: each for label, each in areas.items() if not math.isnan(each)}
+            area = float(np.mean(list(known.values()))) if known else math.nan
+            now.history.append([float(now.step), now.loss, area])
+            if not area < now.best_auc:  # of equals the newest; also where there is no AUC
+                now.best_auc, now.best_step = area, now.step
+            if log:
+                save(*([best, last] if now.best_step == now.step else [last]))
+                log.add(now.step, {"AUC/mean": area} | {f"AUC/{k}": v for k, v in known.items()})
+                clock, n_seen = time.perf_counter(), 0
+        elif log and now.step % plan.checkpoint_every == 0:
+            save(last)
+        if log and progress is not None:
+            progress(Report(now.step, plan.steps, now.loss, area, now.best_auc))
+    if log:
+        log.close()
+    fabric.barrier()  # so that every process finds the files
+    return Result(best, now.best_step, now.best_auc, now.history)
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return what runs the loop: on the GPU if there is one, in the processes of `torchrun`.
+
+    Fabric's own environment variables hold as well, such as `LT_ACCELERATOR=cpu`.
+    """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    nodes = int(os.environ.get("WORLD_SIZE", "1")) // processes
+    fabric = Fabric(devices=processes, num_nodes=nodes, precision=config.precision)
+    fabric.launch()
+    return fabric
 
 
 def prepare(net: Net, config: TrainConfig, clips: Sequence[CachedClip]) -> None:
-    """Set a new network's input standardisation from the clips, and its first weights."""
+    """Set a new network's input standardisation from the clips, and its first weights.
+
+    Raises
+    ------
+    ValueError
+        If `init_from` cannot be read, or is of another form.
+    """
     if config.kind == "sound":
         mean, deviation = input_statistics(clips)
         net.standardise.set(mean=mean, scale=deviation)
-    else:
+    elif not (config.backbone and config.kind == "object"):  # that knows its pictures
         net.standardise.set(scale=config.input_scale)
     if config.init == "he":
         for layer in net.modules():
@@ -193,144 +286,80 @@ def prepare(net: Net, config: TrainConfig, clips: Sequence[CachedClip]) -> None:
         assert last.bias is not None
         nn.init.normal_(last.weight, std=0.01)
         nn.init.constant_(last.bias, -2.0)
+    if config.init_from:
+        begin_from(net, config)
 
 
-def make_optimiser(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a configuration."""
-    parameters = net.parameters()
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    if config.optimiser == "adagrad":
-        return torch.optim.Adagrad(parameters, config.lr, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
+def begin_from(net: Net, config: TrainConfig) -> None:
+    """Give a new network all layers of one of ours, or the early layers of another."""
+    path = Path(config.init_from)
+    try:
+        other, _ = load_network(path)
+    except CheckpointError:
+        load_early(net, config.init_from)
+        return
+    if other.config.kind != net.config.kind:
+        load_early(net, config.init_from)
+        return
+    for name in ("width", "backbone"):
+        theirs, ours = getattr(other.config, name), getattr(net.config, name)
+        if theirs != ours:
+            raise TrainingError(f"{path}: has {name} = {theirs!r}, this network {ours!r}")
+    net.load_state_dict(other.state_dict())
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of a step.
-
-    Examples
-    --------
-    >>> cosine = TrainConfig("sound", steps=1000, lr=1.0, schedule="cosine")
-    >>> [round(learning_rate(cosine, step), 3) for step in (0, 100, 500, 1000)]
-    [0.01, 0.976, 0.5, 0.0]
-    """
-    if config.schedule == "constant":
-        return config.lr
-    warm_up = min(1.0, (step + 1) / max(1, min(100, config.steps // 10)))
-    return config.lr * warm_up * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
+def placed(net: Net, fabric: Fabric) -> Net:
+    """Return a network where it is to be trained."""
+    if net.config.kind != "sound":
+        # A fifth faster on a CPU; the stubs of torch know this argument for tensors only.
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+    fabric.to_device(net)
+    return net
 
 
-def network_loss(net: Net, config: TrainConfig, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the binary cross-entropy of a batch, shape ()."""
-    if config.kind == "action":
-        return target_loss(net(inputs), targets, config.positive_weight)
-    scores = net.scores(inputs)  # (B, K, T), (B, K, h, w)
-    if targets.ndim == 2:
-        pooled = pool(scores.flatten(2), config.pool)
-    else:  # a mosaic: (B, K, 2, 2)
-        rows, columns = (-(-size // 2) for size in scores.shape[2:])
-        quarters = [
-            pool(scores[:, :, down, across].flatten(2), config.pool)
-            for down in (slice(rows), slice(rows, None))
-            for across in (slice(columns), slice(columns, None))
-        ]
-        pooled = torch.stack(quarters, dim=2)  # (B, K, 4)
-        targets = targets.flatten(2)
-    pooled = pooled.clamp(1e-6, 1 - 1e-6)  # torch's own loss raises on NaN; the loop reports it
-    return -(targets * pooled.log() + (1 - targets) * (1 - pooled).log()).mean()
+def set_frozen(net: Net, *, is_frozen: bool) -> list[nn.Module]:
+    """Freeze or free the early layers; return those that are frozen."""
+    for layer in net.early_layers():
+        layer.requires_grad_(not is_frozen)
+    return net.early_layers() if is_frozen else []
 
 
-def pool(scores: Tensor, how: str) -> Tensor:
-    """Return one score of many, over the last axis: `mean`, `max`, or `linear`.
+def share(inputs: Tensor, targets: Tensor, fabric: Fabric) -> tuple[Tensor, Tensor, float]:
+    """Return this process's part of a batch on its device, and its weight.
 
-    Linear is the mean weighted by the scores themselves: near the mean of those that are high.
-
-    Examples
-    --------
-    >>> pool(torch.tensor([0.0, 0.0, 0.5, 1.0]), "linear").item()
-    0.8333333134651184
-    """
-    if how == "max":
-        return scores.amax(dim=-1)
-    if how == "mean":
-        return scores.mean(dim=-1)
-    return (scores**2).sum(dim=-1) / scores.sum(dim=-1).clamp_min(1e-6)
-
-
-def prefetch(batches: Batches, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches `first` ... `end - 1`, each made in another thread while the last is used."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(batches.batch, first) if first < end else None
-        for number in range(first, end):
-            assert coming is not None
-            ready = coming.result()
-            coming = pool.submit(batches.batch, number + 1) if number + 1 < end else None
-            yield ready
-
-
-@torch.no_grad()
-def validation_auc(net: Net, config: TrainConfig, clips: Sequence[CachedClip]) -> float:
-    """Return the clip-level AUC, averaged over the labels that some clips have and some have not.
-
-    A clip's score is the mean over its frames: of the sound network's output, or of the maximum of
-    the map. NaN if no label can be judged.
-    """
-    net.eval()
-    scores = np.zeros((len(clips), len(LABELS)))
-    for row, clip in enumerate(clips):
-        if config.kind == "sound":
-            inputs = torch.from_numpy(np.asarray(clip.log_mel, np.float32)[None])
-        else:
-            steps = np.linspace(0, clip.n_steps - 1, config.validation_frames).round().astype(int)
-            if config.kind == "object":
-                inputs = torch.from_numpy(clip.pictures[steps]).permute(0, 3, 1, 2).float()
-            else:
-                stacks = np.stack([clip.stack(int(step)) for step in steps])
-                inputs = torch.from_numpy(stacks).float()
-        scores[row] = net.clip_scores(inputs).mean(dim=0).numpy()
-    tags = np.stack([clip_tags(clip, config.kind) for clip in clips]) > 0
-    areas = [auc(tags[:, k], scores[:, k]) for k in range(len(LABELS))]
-    known = [area for area in areas if not math.isnan(area)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def load_state(path: Path, config: TrainConfig) -> dict[str, Any]:
-    """Return the state to go on from.
+    Processes' gradients are averaged; with these weights that is the gradient of the whole batch.
 
     Raises
     ------
     TrainingError
-        If it was made with another configuration.
+        If there is nothing for some process.
     """
-    state = load_checkpoint(path)
-    saved = state["config"]
-    for key, value in config.to_dict().items():
-        if saved.get(key) != value:
-            raise TrainingError(
-                f"{path}: made with {key} = {saved.get(key)!r}, asked for {value!r}; "
-                "take another --out, or --fresh to begin anew"
-            )
-    missing = [key for key in ("optimiser", "rng", "history") if key not in state]
-    if missing:
-        raise TrainingError(f"{path}: cannot go on from it (no `{missing[0]}`)")
-    return state
+    n, processes = len(inputs), fabric.world_size
+    if n < processes:
+        raise TrainingError(
+            f"a batch of {n} is too small for {processes} processes; give --batch {processes}"
+        )
+    mine = slice(fabric.global_rank, None, processes)
+    part, wanted = inputs[mine], targets[mine]
+    return fabric.to_device(part), fabric.to_device(wanted), len(part) * processes / n
 
 
-def load_network(path: Path) -> tuple[Net, dict[str, Any]]:
-    """Return the network of a checkpoint, in evaluation mode, and the whole state.
+def prefetch(
+    batches: Batches, first: int, end: int, fabric: Fabric
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches `first` ... `end - 1`, made in other threads while others are used.
 
-    Raises
-    ------
-    CheckpointError
-        If it is not a checkpoint, or its labels are not ours.
+    One is made ahead on a CPU, which is busy enough, and four for a GPU.
     """
-    state = load_checkpoint(path)
-    if tuple(state["labels"]) != LABELS:
-        raise CheckpointError(f"{path}: labels {state['labels']} are not {list(LABELS)}")
-    config = TrainConfig.from_dict(state["config"])
-    net = build(NetConfig(config.kind, LABELS, config.width, config.dropout))
-    net.load_state_dict(state["state_dict"])
-    net.eval()
-    return net, state
+    n_ahead = 1 if fabric.device.type == "cpu" else 4
+    pool = ThreadPoolExecutor(n_ahead)
+    try:
+        coming: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        for number in range(first, end):
+            while len(coming) <= n_ahead and number + len(coming) < end:
+                coming.append(pool.submit(batches.batch, number + len(coming)))
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

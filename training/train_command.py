@@ -1,0 +1,165 @@
+"""The command `playspot train`: parse, call, print. PyTorch is imported when it runs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..engines.engine import Kind
+from .data_sets import NAMES
+from .jobs import TrainJob, run_training
+from .user_errors import user_errors
+
+SETTINGS = "Settings (over those of the file, over those of the recipe)"
+ACTION = "Of the action network"
+
+
+def train(
+    kind: Annotated[Kind, typer.Argument(help="Which network.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="Folder of clips with tags.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints and the ONNX file.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(NAMES)}. (default: told by its files)"),
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Table or folder of annotations that is not in --data.")
+    ] = None,
+    recipe: Annotated[
+        Literal["small", "paper"],
+        typer.Option(help="`small`: minutes on a CPU, from scratch. `paper`: as published."),
+    ] = "small",
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew where a checkpoint of an earlier run lies.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name in the ONNX file, for people.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of PyTorch.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 2,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for features. (default: DATA/.features)")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Mini-batches.", rich_help_panel=SETTINGS)
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="How often each clip is used; for --steps.", rich_help_panel=SETTINGS),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Filters, as a part of the paper's.", rich_help_panel=SETTINGS),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate.", rich_help_panel=SETTINGS)
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", help="Clips in a mini-batch.", rich_help_panel=SETTINGS),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", help="Frames of each clip in it.", rich_help_panel=SETTINGS),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint to begin with: ours, or one for the early layers.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of first weights, batches and dropout.", rich_help_panel=SETTINGS),
+    ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting; may be given often.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="VT, ST05, OT03, SOT0503 ... (paper)", rich_help_panel=ACTION)
+    ] = None,
+    sound_threshold: Annotated[
+        float | None,
+        typer.Option(help="For others than tenths: v of ST and SOT.", rich_help_panel=ACTION),
+    ] = None,
+    object_threshold: Annotated[
+        float | None, typer.Option(help="The same: u of OT and SOT.", rich_help_panel=ACTION)
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(
+            help="Trained sound model, .onnx or .pt; for ST and SOT.", rich_help_panel=ACTION
+        ),
+    ] = None,
+    object_: Annotated[
+        Path | None,
+        typer.Option(
+            "--object", help="Trained object model; for OT and SOT.", rich_help_panel=ACTION
+        ),
+    ] = None,
+) -> None:
+    """Train a network from tags of whole clips: when an instrument is heard (sound), where it is
+    seen (object); or, from what these two say, where it is being played (action).
+
+    Example: playspot train sound --data clips --out runs
+
+    Example: playspot train action --data clips --out runs --sound runs/sound.onnx
+    --object runs/object.onnx
+    """  # noqa: D205
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "epochs": epochs,
+        "width": width,
+        "lr": rate,
+        "clips_per_batch": batch,
+        "frames_per_clip": frames,
+        "init_from": init_from,
+        "seed": seed,
+    }
+    of_action = {
+        "target": target.upper() if target else None,
+        "sound_threshold": sound_threshold,
+        "object_threshold": object_threshold,
+    }
+    given = [
+        key for key, value in (of_action | {"sound": sound, "object": object_}).items() if value
+    ]
+    if kind != "action" and given:
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} is for the action network")
+    job = TrainJob(
+        kind,
+        data,
+        out,
+        recipe,
+        _pairs(others or [])
+        | {key: v for key, v in (settings | of_action).items() if v is not None},
+        threads,
+        processes,
+        cache,
+        fresh,
+        name,
+        {"sound": sound, "object": object_},
+        config,
+        dataset,
+        annotations,
+    )
+    with user_errors():
+        if line := run_training(job):
+            print(line)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """Return settings of `NAME=VALUE`."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set {text}: give NAME=VALUE, such as dropout=0.2")
+        pairs[name.strip()] = value
+    return pairs
