@@ -22,22 +22,30 @@ Intervals are 95 % bootstrap intervals over clips. Source: Liu, Yang and Jeng 20
 V-D and equation 3.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.settings import Decoding, ModalityName, Mode
+from ..engines.settings import MODALITIES, Decoding, ModalityName, Mode
 from ..stream.detections import peak
 from ..stream.fusion import fuse, grid_shape, resample
+from .bootstrap import interval as interval
+from .paper_metrics import (
+    SIDE,
+    PaperTally,
+    in_pixels,
+    mean_of,
+    multiply,
+    picture_size,
+)
+from .paper_metrics import auc as auc
 from .scores import ClipScores
 
 Array = NDArray[np.float64]
 ScoreMap = NDArray[np.float32]
-
-SIDE = 256.0  # px: distances are in pictures of this longer side
 
 # What is evaluated: a name, and the models whose scores are multiplied.
 OUTPUTS: dict[str, tuple[ModalityName, ...]] = {
@@ -74,66 +82,6 @@ class Tally:
     aucs: dict[tuple[str, str], float] = field(default_factory=dict)
     distances: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     top1: dict[str, list[bool]] = field(default_factory=dict)
-
-
-def auc(positive: NDArray[np.bool_], scores: NDArray[Any]) -> float:
-    """Return the area under the ROC curve; NaN unless both classes are there.
-
-    Parameters
-    ----------
-    positive : bool, shape (N,)
-    scores : float, shape (N,)
-        Equal scores count half.
-
-    Examples
-    --------
-    >>> auc(np.array([False, True, False, True]), np.array([0.1, 0.4, 0.4, 0.8]))
-    0.875
-    """
-    n_positive = int(positive.sum())
-    n_negative = len(positive) - n_positive
-    if n_positive == 0 or n_negative == 0:
-        return float("nan")
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of equal scores, from 1
-    wins = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(wins / (n_positive * n_negative))
-
-
-def interval(
-    groups: list[Array],
-    statistic: Callable[[Array], float],
-    *,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a statistic, drawing whole groups (clips).
-
-    Parameters
-    ----------
-    groups : list of float arrays
-        The values of each clip.
-    statistic : callable
-        Of all values of the clips drawn, joined.
-    n_resamples, seed : int
-
-    Returns
-    -------
-    low, high : float
-        NaN with fewer than two groups.
-
-    Examples
-    --------
-    >>> interval([np.array([1.0])] * 5, np.mean)
-    (1.0, 1.0)
-    """
-    if len(groups) < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(groups), size=(n_resamples, len(groups)))
-    values = [statistic(np.concatenate([groups[i] for i in draw])) for draw in draws]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def nearest_px(point: tuple[float, float], points: Array, width: int, height: int) -> float:
@@ -181,10 +129,13 @@ def step_truths(truth: Mapping[str, Any], label: str, n_steps: int) -> list[Step
 def playing_maps(
     scores: ClipScores, names: Iterable[ModalityName], labels: tuple[str, ...], decoding: Decoding
 ) -> list[ScoreMap | None]:
-    """Return the playing map of each step, from the named models, as `detect` fuses it."""
-    shape = grid_shape(scores.width, scores.height)
+    """Return the playing map of each step, from the named models, as `detect` fuses it.
+
+    None where one of them has nothing to say. The map is recalibrated only while all models of the
+    decoding's mode are among those named.
+    """
+    shape = grid_shape(max(scores.width, 1), max(scores.height, 1))
     wanted = set(names)
-    decoding = decoding.model_copy(update={"mode": FUSED})  # multiplies what it is given
     found: list[ScoreMap | None] = []
     for step in range(scores.n_steps):
         maps: dict[ModalityName, ScoreMap | None] = {}
@@ -196,6 +147,48 @@ def playing_maps(
             maps["action"] = resample(scores.action[step], scores.action_geometry, shape)
         found.append(fuse(maps, labels, decoding) if len(maps) == len(wanted) else None)
     return found
+
+
+def paper_maps(scores: ClipScores, output: str) -> ScoreMap | None:
+    """Return the maps (N, K, h, w) of one of the `OUTPUTS`, multiplied as the paper does.
+
+    None where one of its models has nothing to say.
+    """
+    found = {"sound": scores.sound, "object": scores.object_map, "action": scores.action}
+    maps = [found[kind] for kind in OUTPUTS[output]]
+    present = [scores for scores in maps if scores is not None]
+    return multiply(present) if len(present) == len(maps) else None
+
+
+def detected_maps(
+    scores: ClipScores, labels: tuple[str, ...], decoding: Decoding
+) -> ScoreMap | None:
+    """Return the playing maps (N, K, H, W) that `detect` decodes: of the models that are there.
+
+    None if the mode names none of them.
+    """
+    found = {"sound": scores.sound, "object": scores.object_map, "action": scores.action}
+    names = [name for name in MODALITIES if name in decoding.mode.split("*")]
+    present = [name for name in names if found[name] is not None]
+    if not present:
+        return None
+    maps = playing_maps(scores, present, labels, decoding)
+    return np.stack([playing for playing in maps if playing is not None])
+
+
+def played_steps(
+    truth: Mapping[str, Any], labels: tuple[str, ...], n_steps: int
+) -> NDArray[np.bool_]:
+    """Return which labels are played at each step, bool (N, K).
+
+    Examples
+    --------
+    >>> player = {"label": "drum", "playing": True, "points": [[0.5, 0.5]], "box": None}
+    >>> played_steps({"steps": [{"step": 1, "players": [player]}]}, ("drum",), 2).tolist()
+    [[False], [True]]
+    """
+    found = [[len(s.points) > 0 for s in step_truths(truth, k, n_steps)] for k in labels]
+    return np.array(found, bool).reshape(len(labels), n_steps).T
 
 
 class Evaluation:
@@ -211,8 +204,10 @@ class Evaluation:
 
     def __init__(self, labels: tuple[str, ...], decoding: Decoding | None = None) -> None:
         self.labels = labels
-        self.decoding = decoding or Decoding()
+        # Multiplies whatever it is given, and recalibrates the product of all three.
+        self.decoding = (decoding or Decoding()).model_copy(update={"mode": FUSED})
         self.tallies = {name: Tally() for name in OUTPUTS}
+        self.papers = {name: PaperTally() for name in OUTPUTS}
         self.hits: dict[tuple[str, str], list[bool]] = {}
         self.sound_frames: dict[str, list[tuple[bool, float]]] = {}
         self.clips: list[str] = []
@@ -235,6 +230,7 @@ class Evaluation:
             if maps and all(playing is not None for playing in maps):
                 stacked = np.stack([playing for playing in maps if playing is not None])
                 self._measure(output, name, truths, stacked, scores)
+                self._measure_paper(output, name, truths, scores)
         if scores.sound is not None:
             self._measure_sound(truth, truths, scores.sound)
 
@@ -270,6 +266,21 @@ class Evaluation:
                 if output == "object" and len(found.boxes):
                     self.hits.setdefault((name, label), []).append(is_hit(point, found.boxes))
 
+    def _measure_paper(
+        self, output: str, name: str, truths: dict[str, list[StepTruth]], scores: ClipScores
+    ) -> None:
+        maps = paper_maps(scores, output)
+        if maps is None:
+            return
+        size = picture_size(max(scores.width, 1), max(scores.height, 1))
+        tally = self.papers[output]
+        for k, label in enumerate(self.labels):
+            points = [in_pixels(step.points, size) for step in truths[label]]
+            tally.add(name, label, maps[:, k], points, size)
+            if output == "object":
+                boxes = [in_pixels(step.boxes, size) for step in truths[label]]
+                tally.add_hits(name, label, maps[:, k], boxes, size)
+
     def _measure_sound(
         self, truth: Mapping[str, Any], truths: dict[str, list[StepTruth]], sound: ScoreMap
     ) -> None:
@@ -295,6 +306,7 @@ class Evaluation:
                 "temporal_auc": self._temporal(tally),
                 "spatial_px": self._spatial(tally),
                 "top1": _share([value for values in tally.top1.values() for value in values]),
+                "paper": self.papers[name].report(self.labels),
             }
             for name, tally in self.tallies.items()
             if tally.top1
@@ -364,5 +376,5 @@ def _share(values: list[bool]) -> dict[str, Any]:
 
 
 def _with_mean(values: dict[str, float]) -> dict[str, Any]:
-    known = np.array([value for value in values.values() if not np.isnan(value)])
-    return {"mean": _mean(known), "n": len(known), "labels": values}
+    n = sum(not np.isnan(value) for value in values.values())
+    return {"mean": mean_of(values.values()), "n": n, "labels": values}

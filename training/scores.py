@@ -16,6 +16,8 @@ from ..engines.engine import Engine, ModelError
 from ..stream.config import Latency
 from ..stream.fusion import Geometry
 from .cache import CachedClip
+from .media_files import is_picture
+from .stills import read_still
 
 Array = NDArray[np.float32]
 
@@ -30,11 +32,13 @@ class ClipScores:
     ----------
     n_steps : int
     width, height : int
-        Of the pictures, in pixels.
+        Of the pictures, in pixels; 0 without.
     sound : float32, shape (N, K), or None
     object_map, action : float32, shape (N, K, h, w), or None
     object_geometry, action_geometry : Geometry or None
         Where their cells lie.
+    n_columns : int
+        Of the log-mel; 0 where the sound model saw windows, or nothing.
     """
 
     n_steps: int
@@ -45,14 +49,15 @@ class ClipScores:
     action: Array | None = None
     object_geometry: Geometry | None = None
     action_geometry: Geometry | None = None
+    n_columns: int = 0
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What the three networks see of a clip: `Features` of the stream, or a `CachedClip`."""
 
-    pictures: Any  # uint8 (N, H, W, 3)
-    stacks: Any  # indexable by step: (10, H, W)
+    pictures: Any  # uint8 (N, H, W, 3), or None
+    stacks: Any  # indexable by step: (10, H, W); or None
     log_mel: Any  # (384, T), or None
     windows: Any  # front-end windows of each step, or None
     n_steps: int
@@ -60,12 +65,24 @@ class Inputs:
 
 def cached_inputs(clip: CachedClip) -> Inputs:
     """Return the inputs that a cached clip holds."""
-    stacks = _Stacks(clip)
-    return Inputs(clip.pictures, stacks, clip.log_mel, None, clip.n_steps)
+    return Inputs(
+        clip.pictures if clip.has_pictures else None,
+        _Stacks(clip) if clip.has_flows else None,
+        clip.log_mel if clip.has_sound else None,
+        None,
+        clip.n_steps,
+    )
 
 
-def read_inputs(path: Path, engines: dict[str, Engine], latency: Latency = "normal") -> Inputs:
-    """Return the inputs of a clip as these engines ask for them, decoded now.
+def read_inputs(
+    path: Path,
+    engines: dict[str, Engine],
+    latency: Latency = "normal",
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Inputs:
+    """Return the inputs of a clip, or of a part of it (s), as these engines ask for them.
 
     Raises
     ------
@@ -75,15 +92,21 @@ def read_inputs(path: Path, engines: dict[str, Engine], latency: Latency = "norm
     from ..stream.features import features
 
     side = engines["object"].header.picture_side if "object" in engines else 256
+    multiple = engines["object"].header.picture_multiple if "object" in engines else 1
     front_end = engines["sound"].header.front_end if "sound" in engines else None
-    found = features(path, picture_side=side, front_end=front_end or "paper", latency=latency)
-    return Inputs(
-        found.pictures,
-        found.stacks,
-        found.log_mel,
-        getattr(found, "windows", None),
-        found.n_steps,
+    if is_picture(path):
+        return Inputs(read_still(path, side, multiple)[None], None, None, None, 1)
+    found = features(
+        path,
+        start=start,
+        end=end,
+        picture_side=side,
+        picture_multiple=multiple,
+        front_end=front_end or "paper",
+        latency=latency,
+        has_windows=front_end == "yamnet",
     )
+    return Inputs(found.pictures, found.stacks, found.log_mel, found.windows, found.n_steps)
 
 
 def fits_cache(engines: dict[str, Engine]) -> bool:
@@ -96,7 +119,7 @@ def fits_cache(engines: dict[str, Engine]) -> bool:
 
 
 def score_clip(engines: dict[str, Engine], inputs: Inputs) -> ClipScores:
-    """Return what the engines say of a clip.
+    """Return what the engines say of a clip; nothing of a model that it has no input for.
 
     Parameters
     ----------
@@ -111,27 +134,35 @@ def score_clip(engines: dict[str, Engine], inputs: Inputs) -> ClipScores:
     Raises
     ------
     ModelError
-        If an engine has no input in this clip.
+        If the clip has nothing for any engine.
     """
     n = inputs.n_steps
-    if inputs.pictures is None:
-        raise ModelError("the clip has no picture; nothing to place")
-    height, width = inputs.pictures.shape[1:3]
+    ears, eyes, motion = (engines.get(kind) for kind in ("sound", "object", "action"))
     sound = object_map = action = object_geometry = action_geometry = None
-    if "sound" in engines:
-        sound = _sound_scores(engines["sound"], inputs)
-    if "object" in engines:
-        engine = engines["object"]
-        object_map = np.concatenate([engine(np.asarray(b)) for b in _batches(inputs.pictures, n)])
-        object_geometry = _geometry(engine, width, height)
-    if "action" in engines:
-        engine = engines["action"]
-        action = np.concatenate(
-            [engine(np.asarray(b, np.float32)) for b in _batches(inputs.stacks, n)]
-        )
-        flow_height, flow_width = inputs.stacks[0].shape[1:]
-        action_geometry = _geometry(engine, flow_width, flow_height)
-    return ClipScores(n, width, height, sound, object_map, action, object_geometry, action_geometry)
+    width = height = 0
+    if ears is not None and _has_sound(ears, inputs):
+        sound = _sound_scores(ears, inputs)
+    if inputs.pictures is not None:
+        height, width = inputs.pictures.shape[1:3]
+        if eyes is not None:
+            maps = [eyes(np.asarray(batch)) for batch in _batches(inputs.pictures, n)]
+            object_map = np.concatenate(maps)
+            object_geometry = _geometry(eyes, width, height)
+    if inputs.stacks is not None:
+        height, width = inputs.stacks[0].shape[1:]  # a teacher's picture may round its sides
+        if motion is not None:
+            maps = [motion(np.asarray(b, np.float32)) for b in _batches(inputs.stacks, n)]
+            action = np.concatenate(maps)
+            action_geometry = _geometry(motion, width, height)
+    if sound is None and object_map is None and action is None:
+        raise ModelError("the clip has neither sound nor picture that these models take")
+    n_columns = 0 if inputs.log_mel is None else inputs.log_mel.shape[1]
+    geometries = (object_geometry, action_geometry)
+    return ClipScores(n, width, height, sound, object_map, action, *geometries, n_columns)
+
+
+def _has_sound(engine: Engine, inputs: Inputs) -> bool:
+    return (inputs.windows if engine.header.front_end == "yamnet" else inputs.log_mel) is not None
 
 
 class _Stacks:
@@ -158,13 +189,9 @@ def _geometry(engine: Engine, width: int, height: int) -> Geometry:
 def _sound_scores(engine: Engine, inputs: Inputs) -> Array:
     """Return the sound scores of all steps, (N, K)."""
     if engine.header.front_end == "yamnet":
-        if inputs.windows is None:
-            raise ModelError(f"{engine.header.name}: wants the front end `yamnet`, not cached")
         outputs = engine(np.stack([item.window for item in inputs.windows]))  # (N, K, 1)
         scores = np.asarray(outputs[:, :, 0])
     else:
-        if inputs.log_mel is None:
-            raise ModelError(f"{engine.header.name}: the clip has no sound")
         output = engine(np.asarray(inputs.log_mel, np.float32)[None])  # (1, K, T)
         scores = np.asarray(output[0].T)
     return _of_length(scores, inputs.n_steps)

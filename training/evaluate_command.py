@@ -1,0 +1,91 @@
+"""The command `playspot evaluate`. Parse, call, print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..stream.config import Latency
+from .report import plain, print_report
+from .user_errors import user_errors
+
+SPLITS = ("training", "validation", "test", "demo", "all")
+DATASETS = ("bandstand", "ipa", "medleydb", "imagenet")
+PREDICTORS = ("models", "center")
+
+
+def evaluate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Clips with their truth, as JSON, beside them.")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help=f"Format of the folder: {', '.join(DATASETS)}.")
+    ] = "bandstand",
+    root: Annotated[Path | None, typer.Option(help="The folder, by another name.")] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the media, where they are not below FOLDER.")
+    ] = None,
+    predictor: Annotated[
+        str, typer.Option(help="`center`: the middle of each picture (ipa), without videos.")
+    ] = "models",
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of models. (default: as for detect)")
+    ] = None,
+    split: Annotated[str, typer.Option(help=f"Which clips: {', '.join(SPLITS)}.")] = "test",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for features. (default: FOLDER/.features)")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 2,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for CSV, JSON and plots of the figures.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    is_recorded: Annotated[
+        bool, typer.Option("--record", help="Write the figures into the headers of --models.")
+    ] = False,
+    latency: Annotated[
+        Latency, typer.Option(help="`low`: what the models say with the past alone.")
+    ] = "normal",
+) -> None:
+    """Measure when, where and which on clips with ground truth, by the paper's metrics and others.
+
+    Example: playspot evaluate clips --split test --out figures
+    """
+    place = folder or root
+    if place is None or (folder is not None and root is not None):
+        raise typer.BadParameter("give the folder of the data once: FOLDER or --root FOLDER")
+    for value, allowed, option in (
+        (split, SPLITS, "--split"),
+        (dataset, DATASETS, "--dataset"),
+        (predictor, PREDICTORS, "--predictor"),
+    ):
+        if value not in allowed:
+            raise typer.BadParameter(f"{option} {value}: one of {', '.join(allowed)}")
+    if predictor == "center" and dataset != "ipa":
+        raise typer.BadParameter("--predictor center is for --dataset ipa")
+    if is_recorded and (models is None or dataset != "bandstand"):
+        raise typer.BadParameter(
+            "--record needs --models, a folder of your own, and bandstand clips"
+        )
+    if is_recorded and latency != "normal":
+        raise typer.BadParameter("--record is for figures of --latency normal")
+    with user_errors():
+        from .evaluate_run import Request, record, run
+
+        request = Request(
+            place, dataset, videos, predictor, models, split, cache, processes, latency
+        )
+        report, measured = run(request)
+        if is_recorded and models is not None:
+            record(report, models)
+        if out is not None:
+            from .evaluate_files import write_files
+
+            for path in write_files(report, measured, out):
+                print(path, file=sys.stderr)
+        if as_json:
+            print(json.dumps(plain(report), indent=2))
+        else:
+            print_report(report)
