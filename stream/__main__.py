@@ -10,9 +10,12 @@ import typer
 from typer.exceptions import TyperException
 
 from ..engines.commands import models_app
+from ..training.adapt_command import adapt
 from ..training.benchmark_commands import benchmark_app
-from ..training.commands import data_app, evaluate, train_app
+from ..training.data_commands import data_app
 from ..training.demo import demo
+from ..training.evaluate_command import evaluate
+from ..training.train_command import train
 from . import commands
 from .config_commands import validate
 from .configuration import ConfigError
@@ -44,8 +47,9 @@ app.command()(devices)
 app.command()(validate)
 app.command()(commands.schema)
 app.command()(keygen)
-app.add_typer(train_app, name="train")
+app.command()(train)
 app.add_typer(data_app, name="data")
+app.command()(adapt)
 app.command()(evaluate)
 app.add_typer(benchmark_app, name="benchmark")
 
