@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from ..stream.config import Latency
 from .benchmark import benchmark
+from .findings_command import findings
 
 DEFAULT = "offline"
 MINUTE = 60.0
@@ -41,6 +42,7 @@ benchmark_app = typer.Typer(
     help=f"Measure on this machine; without the name of a command: {DEFAULT}.",
 )
 benchmark_app.command(DEFAULT)(benchmark)
+benchmark_app.command()(findings)
 
 
 @benchmark_app.command()
