@@ -78,7 +78,8 @@ class Engine(Protocol):
     ----------
     header : Header
     hash : str
-        First 12 hex digits of the SHA-256 of the model file.
+        First 12 hex digits of the SHA-256 of the model file, and of what describes it, if it is a
+        public network.
     backend, precision : str
         For the event's `model` field, such as "onnxruntime-cpu" and "fp32".
     """

@@ -94,7 +94,6 @@ class TeacherEngine:
         parse_model(content, str(model))
         self.description = description
         self.header = description.header
-        self.hash = model_hash(content)
         session = make_session(content, str(model), threads=threads)
         self._input = _pick(model, "input", session.get_inputs(), description.input.name)
         self._output = _pick(model, "output", session.get_outputs(), description.output.name)
@@ -103,6 +102,8 @@ class TeacherEngine:
         self._readings = [
             self._reading(description.labels[label], model.parent) for label in self.header.labels
         ]
+        # Other readings of the same network are another model: what it said is not to be kept.
+        self.hash = model_hash(content + repr((description, self._readings)).encode())
         self._logistic = self._calibration()
         self._session: Any = session
         used = [n for r in self._readings for n in (*r.own, *r.support, *r.competitors)]

@@ -83,9 +83,9 @@ def make_body(name: str, n_channels: int, *, is_pretrained: bool = False) -> nn.
     """
     try:
         import timm
-    except ImportError:
+    except (ImportError, RuntimeError) as error:  # the latter: of a torchvision of another torch
         raise ValueError(
-            f"backbone {name!r} needs timm: pip install 'playspot[backbones]'"
+            f"backbone {name!r} needs timm: pip install 'playspot[backbones]' ({error})"
         ) from None
     if name not in timm.list_models():
         near = timm.list_models(f"*{name.split('_')[0]}*")[:3] or ["resnet18"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .backbone import BackboneNet, make_body
 from .caffe import read_caffemodel
@@ -112,8 +112,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read ({_reason(error)})") from None
-    except Exception as error:  # torch: pickle errors of several kinds
-        raise ValueError(f"{path}: cannot be read safely ({_reason(error)})") from None
+    except Exception:  # torch: pickle errors of several kinds, which advise to load without safety
+        raise ValueError(
+            f"{path}: cannot be read safely: damaged, or more than tensors in it; give a state dict"
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -136,21 +138,3 @@ def _from_caffe(path: Path) -> dict[str, Tensor]:
 
 def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def freeze(layers: list[nn.Module], *, is_frozen: bool) -> None:
-    """Let layers learn or not; frozen normalisation layers keep their statistics too.
-
-    Call it after `net.train()`, which lets all layers learn their statistics.
-
-    Examples
-    --------
-    >>> layer = nn.Linear(2, 2)
-    >>> freeze([layer], is_frozen=True)
-    >>> layer.weight.requires_grad
-    False
-    """
-    for layer in layers:
-        layer.requires_grad_(not is_frozen)
-        if is_frozen:
-            layer.eval()

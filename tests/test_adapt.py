@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 pytest.importorskip("torch", reason="needs PyTorch (pip install 'playspot[train]')")
 
@@ -28,36 +28,39 @@ from playspot.training.adapt_disk import plan_disk
 from playspot.training.adapt_filters import paths, steps_to_path
 from playspot.training.adapt_models import write_decoding
 from playspot.training.adapt_parts import Part, split_recordings
+from playspot.training.alone import alone
 from playspot.training.bandstand import render_clip
 from playspot.training.cache import CachedClip
 from playspot.training.clips import Clip, ClipError
 
-SMALL = ["--width", "0.1", "--steps", "6", "--threads", "1", "--processes", "1"]
+SETTINGS = "width: 0.05\nsteps: 6\nclips_per_batch: 2\nstill: 0\n"
 SCRIPT = "import typer; from playspot.training.adapt_command import adapt; typer.run(adapt)"
+NO_MODELS = {"PLAYSPOT_MODELS": os.devnull}  # pulled ones
+
+app = typer.Typer()
+app.command()(adapt)
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", SCRIPT, *map(str, arguments)]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PLAYSPOT_MODELS": os.devnull}  # no pulled models
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+def run(*arguments: object) -> Result:
+    """Return what a command says that works, run in this process: PyTorch is loaded once."""
+    done = CliRunner().invoke(app, [*map(str, arguments)], env=NO_MODELS)
+    assert done.exit_code == 0, done.output
     return done
 
 
-def last_line(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
-    """Return the last line on standard error of a command that fails, run in this process."""
-    monkeypatch.setenv("PLAYSPOT_MODELS", os.devnull)
-    app = typer.Typer()
-    app.command()(adapt)
-    result = CliRunner().invoke(app, list(map(str, arguments)))
+def last_line(*arguments: object) -> str:
+    """Return the last line on standard error of a command that fails."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], env=NO_MODELS)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     return result.stderr.strip().splitlines()[-1]
+
+
+def files_of(*folders: Path) -> dict[Path, int]:
+    """Return when each array below some folders was written."""
+    found = [path for folder in folders for path in folder.rglob("*.npy")]
+    assert found
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +76,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a run of a second."""
+    file = tmp_path_factory.mktemp("settings") / "small.yaml"
+    file.write_text(SETTINGS)
+    options = ["--config", str(file), "--target", "SOT0302"]
+    return [*options, "--threads", "1", "--processes", "1"]
+
+
+@pytest.fixture(scope="module")
 def adapted(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder: Path, small: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
     """A run that was killed in training, and what the second one said."""
     out = tmp_path_factory.mktemp("adapted")
-    arguments = (folder, "--out", out, "--target", "SOT0302", *SMALL)
+    arguments = [str(folder), "--out", str(out), *small]
     first = subprocess.Popen(
-        command(*arguments),
+        [sys.executable, "-c", SCRIPT, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PLAYSPOT_MODELS": os.devnull},
+        env=os.environ | NO_MODELS,
     )
     deadline = time.monotonic() + 60
     while not list((out / "work").glob("targets/object-*.json")) and time.monotonic() < deadline:
@@ -96,33 +108,23 @@ def adapted(
     return out, run(*arguments)
 
 
-def test_it_goes_on_where_it_was_killed(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_it_goes_on_where_it_was_killed(adapted: tuple[Path, Result]) -> None:
     out, done = adapted
     assert "training action: step 6 of 6" in done.stderr
-    features = list((out / "work" / "features").rglob("*.npy"))
-    assert features
-    assert all(path.stat().st_mtime == 1 for path in features)
+    assert set(files_of(out / "work" / "features").values()) == {10**9}
 
 
-def test_what_cannot_be_read_is_told_and_left_out(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    assert "left out 1 of 3 recordings, the first: " in adapted[1].stderr
+def test_what_cannot_be_read_is_told_and_left_out(adapted: tuple[Path, Result]) -> None:
+    assert "skipped 1 of the clips, the first: " in adapted[1].stderr
     assert "notes.mp4" in adapted[1].stderr
 
 
-def test_the_disk_and_the_targets_are_told_before(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_the_disk_and_the_targets_are_told_before(adapted: tuple[Path, Result]) -> None:
     assert "disk: about 0.2 GB in " in adapted[1].stderr
     assert "targets SOT0302, steps in the training part: " in adapted[1].stderr
 
 
-def test_the_models_are_a_set_of_their_own(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
+def test_the_models_are_a_set_of_their_own(adapted: tuple[Path, Result]) -> None:
     models = find_models(adapted[0])
     assert {model.origin for model in models.models.values()} == {str(adapted[0])}
     assert models.headers["action"].name == "adapted-action"
@@ -130,18 +132,13 @@ def test_the_models_are_a_set_of_their_own(
     assert sum(models.decoding.weights.values()) == pytest.approx(1, abs=0.01)
 
 
-def test_detect_uses_the_models(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]], folder: Path, tmp_path: Path
-) -> None:
+def test_detect_uses_the_models(adapted: tuple[Path, Result], folder: Path, tmp_path: Path) -> None:
+    from playspot.stream.__main__ import app as playspot
+
     flags = ["--no-timeline", "--no-video", "--publish", "off", "--json"]
-    detect = [sys.executable, "-m", "playspot.stream", "detect", str(folder / "take <3>.mp4")]
-    done = subprocess.run(
-        [*detect, "--models", str(adapted[0]), "--out", str(tmp_path), *flags],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    detect = ["detect", str(folder / "take <3>.mp4"), "--models", str(adapted[0])]
+    done = CliRunner().invoke(playspot, [*detect, "--out", str(tmp_path), *flags])
+    assert done.exit_code == 0, done.output
     steps = (tmp_path / "take <3>.steps.jsonl").read_text().splitlines()
     assert len(steps) == 12
     scores = np.array([list(json.loads(line)["scores"].values()) for line in steps])
@@ -149,22 +146,54 @@ def test_detect_uses_the_models(
 
 
 def test_a_second_run_computes_nothing_twice(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]], folder: Path
+    adapted: tuple[Path, Result], folder: Path, small: list[str]
 ) -> None:
-    targets = list((adapted[0] / "work" / "targets").glob("*.npy"))
-    assert targets
-    before = {path: path.stat().st_mtime_ns for path in targets}
-    model = (adapted[0] / "action.onnx").read_bytes()
-    again = run(folder, "--out", adapted[0], "--target", "SOT0302", *SMALL)
+    out, first = adapted
+    before = files_of(out / "work")
+    model = (out / "action.onnx").read_bytes()
+    again = run(folder, "--out", out, *small)
     assert "training action: step" not in again.stderr
-    assert {path: path.stat().st_mtime_ns for path in targets} == before
-    assert (adapted[0] / "action.onnx").read_bytes() == model
-    assert again.stdout == adapted[1].stdout
+    assert files_of(out / "work") == before
+    assert (out / "action.onnx").read_bytes() == model
+    assert again.stdout == first.stdout
 
 
-def test_the_report_needs_nothing_and_escapes_names(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
+def test_more_steps_compute_neither_features_nor_targets_again(
+    adapted: tuple[Path, Result],
+    folder: Path,
+    small: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    out = shutil.copytree(adapted[0], tmp_path / "out")
+    before = files_of(out / "work")
+
+    def stop(*_: object) -> None:
+        raise ClipError("trained")
+
+    monkeypatch.setattr("playspot.training.adapt_train.exported", stop)
+    assert last_line(folder, "--out", out, *small, "--steps", "7") == "playspot: trained"
+    assert len(list((out / "work").glob("run-*/action.last.pt"))) == 1  # of 7 steps, not of 6
+    assert files_of(out / "work") == before
+
+
+def test_two_at_once_in_one_folder_are_refused(
+    adapted: tuple[Path, Result], folder: Path, small: list[str]
+) -> None:
+    with alone(adapted[0] / "work" / ".lock"):
+        said = last_line(folder, "--out", adapted[0], *small)
+    assert said.endswith("another adaptation is at work there; give another --out")
+
+
+def test_a_folder_with_models_of_its_own_is_refused(
+    folder: Path, small: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.onnx").write_bytes(b"of years of work")
+    said = last_line(folder, "--out", tmp_path, *small)
+    assert said.endswith("has models of its own, such as mine.onnx; give another --out")
+
+
+def test_the_report_needs_nothing_and_escapes_names(adapted: tuple[Path, Result]) -> None:
     page = (adapted[0] / "report.html").read_text(encoding="utf-8")
     assert "take &lt;3&gt;.mp4" in page
     assert "take <3>" not in page
@@ -178,7 +207,7 @@ def test_the_report_needs_nothing_and_escapes_names(
 
 
 def test_the_page_fits_a_phone_and_says_nothing_on_the_console(
-    adapted: tuple[Path, subprocess.CompletedProcess[str]],
+    adapted: tuple[Path, Result],
 ) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     chromium = Path("/usr/bin/chromium")
@@ -218,6 +247,10 @@ def no_video(path: Path, make: Callable[..., Path]) -> None:
     (path / "readme.txt").write_text("no video")
 
 
+def only_sound(path: Path, make: Callable[..., Path]) -> None:
+    (path / "a.wav").write_bytes(b"RIFF")
+
+
 def no_sound(path: Path, make: Callable[..., Path]) -> None:
     shutil.move(make(sample_rate=None), path / "mute.mp4")
 
@@ -233,9 +266,10 @@ def too_short(path: Path, make: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("fill", "said"),
     [
-        (no_video, "no video in it; give a folder of recordings"),
-        (no_sound, "none of 1 recordings can serve, the first: mute.mp4: has no sound"),
-        (only_garbage, "none of 1 recordings can serve, the first: "),
+        (no_video, "no video, sound or picture in it"),
+        (only_sound, "no video in it; give a folder of recordings"),
+        (no_sound, "none of 1 recordings has both picture and sound"),
+        (only_garbage, "none of 1 recordings has both picture and sound"),
         (too_short, "are too few to be split in three; give a minute at least"),
     ],
 )
@@ -244,12 +278,11 @@ def test_a_folder_that_cannot_serve_is_one_line(
     said: str,
     tmp_path: Path,
     make_clip: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = tmp_path / "given"
     place.mkdir()
     fill(place, make_clip)
-    assert said in last_line(monkeypatch, place, "--out", tmp_path / "out")
+    assert said in last_line(place, "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -258,8 +291,8 @@ def test_a_folder_that_cannot_serve_is_one_line(
         (["--sound", "nothing.onnx"], "--sound nothing.onnx: no such file"),
         (["--target", "SOT9"], "target"),
         (["--target", "VT"], "needs tags"),
-        (["--config", "bad.yaml"], "unknown"),
-        (["--config", "none.yaml"], "none.yaml: no readable YAML (No such file or directory)"),
+        (["--config", "bad.yaml"], "bad.yaml:1: stepps: unknown key"),
+        (["--config", "none.yaml"], "none.yaml: No such file or directory"),
     ],
 )
 def test_wrong_options_are_one_line(
@@ -267,7 +300,7 @@ def test_wrong_options_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("stepps: 5\n")
-    assert said in last_line(monkeypatch, folder, "--out", tmp_path / "out", *options)
+    assert said in last_line(folder, "--out", tmp_path / "out", *options)
     assert not (tmp_path / "out" / "work" / "features").exists()  # said before the long work
 
 
@@ -387,12 +420,14 @@ def test_clips_of_two_sizes_share_a_canvas_with_nothing_around(tmp_path: Path) -
     np.save(tmp_path / "flows.npy", np.ones((9, 2, 144, 256), np.float16))
     np.save(tmp_path / "pictures.npy", np.ones((2, 144, 256, 3), np.uint8))
     clip = CachedClip(Clip(Path("a.mp4"), None, (), (), ()), tmp_path)
-    maps = np.ones((2, 9, 5, 8), np.float16)
+    maps = np.ones((2, 9, 5, 8), np.float32)
     (wide,), scores = framed([clip], {"a": TeacherScores(None, maps)}, 192, 256)
     assert wide.n_steps == 2
     assert wide.stack(1).shape == (10, 192, 256)
     assert wide.stack(1)[:, 144:].max() == 0
     assert wide.pictures.shape == (2, 192, 256, 3)
-    assert scores["a"].object_map.shape == (2, 9, 6, 8)
-    assert scores["a"].object_map[:, :, 5].max() == 0
+    found = scores["a"].object_map
+    assert found is not None
+    assert found.shape == (2, 9, 6, 8)
+    assert found[:, :, 5].max() == 0
     assert framed([clip], {"a": TeacherScores(None, maps)}, 144, 256)[0] == [clip]

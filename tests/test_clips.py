@@ -43,6 +43,7 @@ def test_broken_clips_are_skipped_with_a_reason(tmp_path: Path, write_clip: Writ
         "lonely.mp4",
     ]
     assert "unknown label 'kazoo'" in dict(index.skipped)["kazoo.mp4"]
+    assert dict(index.skipped)["lonely.mp4"] == "lonely.mp4: no JSON of this name beside it"
 
 
 def test_a_folder_without_clips_is_an_error_that_says_what_is_expected(tmp_path: Path) -> None:
@@ -184,6 +185,18 @@ def test_several_processes_give_what_one_gives(
     assert done == [(1, 3), (2, 3), (3, 3)]
     assert skipped == skipped_by_one
     np.testing.assert_array_equal(one[0].flows, two[0].flows)
+
+
+def test_a_video_that_would_fill_the_memory_is_skipped(
+    tmp_path: Path, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playspot.training.cache.LONGEST_VIDEO", 1.5)
+    path = make_clip(duration=2.0)
+    clips = [Clip(path, None, (), (), ()), Clip(path, None, (), (), (), start=1.0)]
+    cached, skipped = cache_clips(clips, tmp_path / "cache")
+    assert [clip.clip.name for clip in cached] == ["clip_1-"]
+    assert [name for name, _ in skipped] == ["clip"]
+    assert "cut it into parts" in skipped[0][1]
 
 
 def test_a_full_disk_is_an_error_of_one_line(

@@ -66,7 +66,8 @@ def test_features_are_computed_once(folder: Path) -> None:
     ("arguments", "message"),
     [
         (("check", "nowhere"), "nowhere: no such folder"),
-        (("check", ".", "--dataset", "kazoos"), "no data set `kazoos`; one of bandstand, folder"),
+        (("check", "tags.csv"), "tags.csv: a file; give the folder that it is in"),
+        (("features", ".", "--cache", "tags.csv"), "there is a file of this name"),
         (("features", ".", "--dataset", "audioset"), "no table `*segments*.csv` in it"),
     ],
 )
@@ -74,7 +75,34 @@ def test_what_cannot_be_read_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("tags.csv").write_text("file,labels\n")
     done = CliRunner().invoke(data_app, arguments)
     assert done.exit_code == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_data_set_that_is_none_is_a_wrong_use(tmp_path: Path) -> None:
+    done = CliRunner().invoke(data_app, ["check", str(tmp_path), "--dataset", "kazoos"])
+    assert done.exit_code == 2
+    assert "--dataset kazoos: one of bandstand, folder" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("command", ["bandstand", "sounds"])
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--duration", "inf", "less than or equal to 3600"),
+        ("--level", "huge", "'huge' is not one of 'easy', 'normal'"),
+        ("--seed", "99990", "20 clips from seed 99990 reach beyond 100000"),
+    ],
+)
+def test_a_wrong_use_renders_nothing(
+    tmp_path: Path, command: str, option: str, value: str, message: str
+) -> None:
+    out = tmp_path / "out"
+    given = [command, "--out", str(out), "--clips", "20", option, value]
+    done = CliRunner().invoke(data_app, given)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.replace("│", " ").split())
+    assert not out.exists()

@@ -1,16 +1,17 @@
 """Garbage in every file of every data set: one line, or a counted skip; never a file outside."""
 
-import struct
+import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from playspot.training import imagenet, medleydb
-from playspot.training.clips import ClipError, ClipIndex
+from playspot.training.clips import ClipError, ClipIndex, load_truth
 from playspot.training.data_sets import NAMES, read
+from playspot.training.ipa import read_points
 
 # The file of each data set that says what there is, and a medium that it may name.
 TABLES = {
@@ -23,7 +24,7 @@ TABLES = {
     "imagenet": ("n02992211_1.xml", "n02992211_1.JPEG"),
     "magnatagatune": ("annotations_final.csv", "a.mp3"),
 }
-DEEP = 20_000
+DEEP = 20_000  # far more than any reader can follow
 LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(
     f'<!ENTITY a{n} "{"&a" + str(n - 1 if n else "") + ";" * 10}">' for n in range(10)
 )
@@ -34,9 +35,9 @@ GARBAGE: dict[str, bytes] = {
     "latin-1": "Geige,Cello é\n".encode("latin-1") * 3,
     "utf-16": "file,labels\na.mp4,cello\n".encode("utf-16"),
     "half a character": b"file,labels\na.mp4,cell\xc3",
-    "a line without end": b"a," * 600_000,
+    "a line without end": b"a," * 500_001,
     "a huge field": b"a,0,10," + b"x" * 500_000 + b"\n",
-    "a column too many": b"file,labels\n" + b",".join([b"a"] * 400_000),
+    "too many columns": b"file,labels\n" + b",".join([b"a"] * 100_000),
     "quotes without end": b'a,"0,10\n"""","\n' * 100,
     "times": b"a,-1,10,cello\na,nan,inf,cello\na,1e999,2,cello\na,10,1,cello\na,0x1,,cello\n",
     "ways out": b"file,labels\n../../etc/passwd,cello\n/etc/passwd,drum\n~/x,drum\na/../../b,drum",
@@ -51,7 +52,22 @@ GARBAGE: dict[str, bytes] = {
     "laughs in utf-16": LAUGHS.encode("utf-16"),
     "anchors": b"a: &a [x,x]\n" + b"".join(b"b%d: &b%d [*a,*a,*a]\n" % (n, n) for n in range(99)),
     "an object": b"!!python/object/apply:os.system ['touch owned']\n",
-    "npy": b"\x93NUMPY" + struct.pack("<BBH", 1, 0, 20) + b"{'descr': '|O'}" + b"\x80\x04.",
+}
+
+
+def npy(header: str, content: bytes = b"") -> bytes:
+    """Return a file of NumPy with a header of its own."""
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header.encode() + content
+
+
+ARRAY = "{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}\n"
+HEADERS = {
+    "a pickle": npy(ARRAY.format("|O", "(1, 2)"), b"\x80\x04."),
+    "a minus without end": npy("-" * 9000 + "1"),
+    "brackets without end": npy("(" * 9000),
+    "less than nothing": npy(ARRAY.format("<f8", "(-1, 2)"), bytes(64)),
+    "True": npy(ARRAY.format("<f8", "(True, 2.0)"), bytes(16)),
+    "too little": npy(ARRAY.format("<f8", "(3, 2)"), bytes(8)),
 }
 
 
@@ -76,27 +92,32 @@ def _checked(line: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_one_line_or_a_skip(tmp_path: Path, name: str, kind: str) -> None:
+def test_garbage_is_one_line_or_a_skip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     table, medium = TABLES[name]
-    (tmp_path / table).write_bytes(GARBAGE[kind])
     (tmp_path / medium).write_bytes(b"media")
-    outcome(name, tmp_path)
+    random = np.random.default_rng(0)
+    noise = {f"noise {n}": random.bytes(n) for n in range(1, 200, 20)}
+    for kind, content in (GARBAGE | noise).items():
+        (tmp_path / table).write_bytes(content)
+        try:
+            outcome(name, tmp_path)
+        except Exception as error:
+            raise AssertionError(f"{table} that holds {kind}") from error
     assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(
-    max_examples=10,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_random_files_are_one_line_or_a_skip(tmp_path: Path, name: str, content: bytes) -> None:
+def test_what_is_no_regular_file_is_one_line_or_a_skip(tmp_path: Path, name: str) -> None:
     table, medium = TABLES[name]
-    (tmp_path / table).write_bytes(content)
-    (tmp_path / medium).write_bytes(b"media")
+    os.mkfifo(tmp_path / medium)  # who opens it waits for ever
+    os.mkfifo(tmp_path / table)
+    outcome(name, tmp_path)
+    for path in (tmp_path / medium, tmp_path / table):
+        path.unlink()
+        path.mkdir()
     outcome(name, tmp_path)
 
 
@@ -106,33 +127,22 @@ HEADS = {
     "medleydb": ("start_time,end_time,instrument_label", "0.5", "1.5", "cello"),
     "magnatagatune": ("clip_id\tcello\tflute\tmp3_path", '"1"', '"0"', '"1"', '"0/a.mp3"'),
 }
-FIELD = st.sampled_from(
-    ["", " ", "nan", "-inf", "1e400", "-5", "٣", "a", "\x00", '"', "..", "/", "é" * 300, "0", "a;b"]
-)
+FIELDS = ["", " ", "nan", "-inf", "1e400", "-5", "٣", "a", "\x00", '"', "..", "/", "é" * 300]
 
 
 @pytest.mark.parametrize("name", HEADS)
-@settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(data=st.data())
-def test_rows_with_a_wrong_field_are_skipped_and_the_others_read(
-    tmp_path: Path, name: str, data: st.DataObject
-) -> None:
+def test_rows_with_a_wrong_field_are_skipped_and_the_others_read(tmp_path: Path, name: str) -> None:
     header, *row = HEADS[name]
-    wrong = list(row)
-    wrong[data.draw(st.integers(0, len(row) - 1))] = data.draw(FIELD)
-    between = "\t" if "\t" in header else ","
-    lines = [header, between.join(wrong), between.join(row)]
     table, medium = TABLES[name]
-    (tmp_path / table).write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / medium).write_bytes(b"media")
-    found = outcome(name, tmp_path)
-    if name != "medleydb" and not isinstance(found, str):  # a NUL is an error of the whole file
-        assert len(found.clips) == 1
+    between = "\t" if "\t" in header else ","
+    for place, field in itertools.product(range(len(row)), FIELDS):
+        wrong = [*row[:place], field, *row[place + 1 :]]
+        lines = [header, between.join(wrong), between.join(row)]
+        (tmp_path / table).write_text("\n".join(lines), encoding="utf-8")
+        found = outcome(name, tmp_path)
+        if name != "medleydb" and not isinstance(found, str):  # a NUL is an error of the whole file
+            assert len(found.clips) == 1, wrong
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -152,22 +162,51 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     assert [name for name, _ in found.skipped] == ["folder", "a.mp4", "round.mp4"]
 
 
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_in_the_truth_is_one_line(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "a_METADATA.yaml").write_bytes(GARBAGE[kind])
+def test_garbage_in_the_truth_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a_ACTIVATION_CONF.lab").write_bytes(b"time,S01\n0,1\n1,1\n")
     (tmp_path / "b_METADATA.yaml").write_bytes(b"stems: {S01: {instrument: cello}}")
-    (tmp_path / "b_ACTIVATION_CONF.lab").write_bytes(GARBAGE[kind])
-    (tmp_path / "c.xml").write_bytes(GARBAGE[kind])
-    calls: list[Callable[[], object]] = [
-        lambda: medleydb.activations(tmp_path, "a"),
-        lambda: medleydb.activations(tmp_path, "b"),
-        lambda: imagenet.boxes(tmp_path, "c"),
-    ]
-    for call in calls:
-        with pytest.raises(ClipError) as caught:
-            call()
-        assert str(caught.value).isprintable()
+    calls: dict[str, Callable[[], object]] = {
+        "a_METADATA.yaml": lambda: medleydb.activations(tmp_path, "a"),
+        "b_ACTIVATION_CONF.lab": lambda: medleydb.activations(tmp_path, "b"),
+        "c.xml": lambda: imagenet.boxes(tmp_path, "c"),
+        "d.json": lambda: load_truth(tmp_path / "d.json"),
+        "0_5.0.npy": lambda: read_points(tmp_path / "0_5.0.npy"),
+    }
+    for kind, content in (GARBAGE | HEADERS).items():
+        for name in calls:
+            (tmp_path / name).write_bytes(content)
+        medleydb._songs.cache_clear()  # the folder has changed
+        imagenet._boxes_below.cache_clear()
+        for name, call in calls.items():
+            if (name, kind) == ("d.json", "wrong types"):
+                continue  # of tags: not what this reads
+            try:
+                call()
+            except ValueError as error:
+                _checked(str(error))
+            else:
+                pytest.fail(f"{name} that holds {kind} was read")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "1",
+        "[1]",
+        '[{"step": 0}]',
+        '[{"step": 0, "players": [{"label": [], "playing": true, "points": []}]}]',
+        '[{"step": 0, "players": [{"label": "drum", "playing": 1, "points": []}]}]',
+        '[{"step": 0, "players": [{"label": "drum", "playing": true, "points": [[1]]}]}]',
+        '[{"step": 0, "players": [{"label": "drum", "playing": true, "points": [[NaN, 0]]}]}]',
+        '[], "players": [{"label": "drum", "playing": [["a", 1]]}]',
+        '[], "duration": "long"',
+    ],
+)
+def test_a_truth_of_another_form_is_one_line(tmp_path: Path, steps: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"steps": {steps}}}')
+    with pytest.raises(ClipError, match=r"^a\.json: `(steps|players|duration)[.\w]*`: "):
+        load_truth(path)
 
 
 BOX = (

@@ -14,8 +14,8 @@ from playspot.engines.metadata import read_header, write_header
 from playspot.models.labels import LABELS
 from playspot.stream.fusion import Geometry
 from playspot.training.evaluate import Evaluation, auc, interval, is_hit, nearest_px
+from playspot.training.evaluate_report import plain, print_report
 from playspot.training.evaluate_run import record
-from playspot.training.report import plain, print_report
 from playspot.training.scores import ClipScores
 
 VIOLIN = LABELS.index("violin")

@@ -51,6 +51,8 @@ def clips(media: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.mp4").write_bytes(b"no video")
     broken = {"played": [], "visible": [], "heard": [], "seed": 200_009}
     (folder / "broken.json").write_text(json.dumps(broken))
+    (folder / "untrue.mp4").write_bytes((folder / "c0.mp4").read_bytes())
+    (folder / "untrue.json").write_text(json.dumps({**broken, "steps": [1]}))
     return folder
 
 
@@ -62,7 +64,7 @@ def measured(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_clips_are_measured_and_broken_ones_counted(measured: Any) -> None:
     report, _ = measured
     assert report["n_clips"] == 2
-    assert report["n_skipped"] == 1
+    assert report["n_skipped"] == 2
     assert report["outputs"]["action"]["paper"]["n"]["frames"]["violin"] == 8
     assert set(report["standard"]) >= {"hit_at", "clip", "frame", "confusion"}
 
@@ -119,7 +121,7 @@ def test_a_folder_that_is_not_there_is_one_line(
     with pytest.raises(typer.Exit):
         evaluate(tmp_path / "no", dataset="ipa", predictor="center")
     error = capsys.readouterr().err
-    assert "tag_list.instrument.csv" in error
+    assert "no: no such folder" in error
     assert error.count("\n") == 1
 
 

@@ -55,6 +55,24 @@ def test_an_onset_may_be_off_by_one_step() -> None:
 
 
 @needs_packages
+def test_intervals_are_of_clips_drawn() -> None:
+    clips = {name: ClipEvents(10, TRUE, TRUE if name < "c" else NONE) for name in "abcd"}
+    report = event_report(clips, LABELS)
+    for kind in ("event", "interval"):
+        low, high = report[kind]["micro"]["interval"]
+        assert low < report[kind]["micro"]["f1"] == pytest.approx(2 / 3)
+        assert high > 2 / 3
+
+
+@needs_packages
+def test_errors_are_no_share_of_nothing() -> None:
+    report = event_report({"a": ClipEvents(10, NONE, TRUE)}, LABELS)
+    for kind in ("segment", "event"):
+        assert math.isnan(report[kind]["micro"]["error_rate"])
+        assert math.isnan(report[kind]["labels"]["drum"]["error_rate"])
+
+
+@needs_packages
 def test_a_clip_in_which_nobody_plays_is_no_error() -> None:
     report = event_report({"a": ClipEvents(10, NONE, NONE)}, LABELS)
     assert math.isnan(report["event"]["micro"]["f1"])
@@ -149,6 +167,11 @@ def test_events_are_decoded_by_hysteresis_and_shortest_duration() -> None:
 def test_events_end_with_the_clip() -> None:
     found = decoded_events(playing_maps((0, 15, 19)), LABELS, Decoding(), 9.9)
     assert found["drum"][0, 1] == 9.9
+
+
+def test_instruments_that_the_models_do_not_know_are_passed_over() -> None:
+    truth = {"players": [{"label": "kazoo", "playing": [[0.0, 1.0]]}, {"label": "drum"}]}
+    assert true_events(truth, ("drum",), 4, 2.0)["drum"].shape == (0, 2)
 
 
 def test_true_events_of_steps_are_their_runs() -> None:

@@ -1,5 +1,8 @@
 """Physics of what training adds to flow stacks: cameras, blobs, noise, other views."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,7 @@ from playspot.training.flow_augment import (  # noqa: E402
 
 SIZE = (36, 64)
 MAKERS = [camera_flow, blob_flow, noise_flow]
+Maker = Callable[[np.random.Generator, int, int, int, float], Any]
 
 
 def view(scale: float = 1.0, mirror: int = 1) -> np.ndarray:
@@ -26,13 +30,13 @@ def view(scale: float = 1.0, mirror: int = 1) -> np.ndarray:
 
 
 def test_a_pan_adds_the_same_everywhere() -> None:
-    flow = affine_flow(np.float32([[3, -2, 0, 0]]), *SIZE)
-    assert flow[0, 0].unique().tolist() == [3]
-    assert flow[0, 1].unique().tolist() == [-2]
+    flow = affine_flow(np.array([[3, -2, 0, 0]], np.float32), *SIZE)
+    assert (flow[0, 0] == 3).all()
+    assert (flow[0, 1] == -2).all()
 
 
 def test_a_zoom_is_radial_and_grows_with_the_distance() -> None:
-    x, y = affine_flow(np.float32([[0, 0, 2, 0]]), *SIZE)[0].numpy()
+    x, y = affine_flow(np.array([[0, 0, 2, 0]], np.float32), *SIZE)[0].numpy()
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     across, down = columns - SIZE[1] / 2, rows - SIZE[0] / 2
     np.testing.assert_allclose(x * down, y * across, atol=1e-4)  # along the radius
@@ -40,7 +44,7 @@ def test_a_zoom_is_radial_and_grows_with_the_distance() -> None:
 
 
 def test_a_turn_is_across_the_radius() -> None:
-    x, y = affine_flow(np.float32([[0, 0, 0, 1]]), *SIZE)[0].numpy()
+    x, y = affine_flow(np.array([[0, 0, 0, 1]], np.float32), *SIZE)[0].numpy()
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     across, down = columns - SIZE[1] / 2, rows - SIZE[0] / 2
     np.testing.assert_allclose(x * across + y * down, 0, atol=1e-4)
@@ -55,7 +59,7 @@ def test_a_mirrored_stack_moves_the_other_way_across_only() -> None:
 
 
 def test_a_close_up_moves_as_much_more() -> None:
-    assert warp_flow(torch.ones(1, 10, *SIZE), view(0.5)).unique().tolist() == [2]
+    assert (warp_flow(torch.ones(1, 10, *SIZE), view(0.5)) == 2).all()
 
 
 def test_a_distant_view_is_still_around_the_picture() -> None:
@@ -65,7 +69,7 @@ def test_a_distant_view_is_still_around_the_picture() -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_what_is_added_depends_on_the_generator_alone(make) -> None:
+def test_what_is_added_depends_on_the_generator_alone(make: Maker) -> None:
     first, again = (make(np.random.default_rng(7), 3, *SIZE, 4.0) for _ in range(2))
     assert first.shape == (3, 10, *SIZE)
     assert first.dtype == torch.float32
@@ -73,7 +77,7 @@ def test_what_is_added_depends_on_the_generator_alone(make) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_twice_the_amount_moves_twice_as_far_or_more(make) -> None:
+def test_twice_the_amount_moves_twice_as_far_or_more(make: Maker) -> None:
     one, two = (make(np.random.default_rng(3), 8, *SIZE, amount).abs().sum() for amount in (2, 4))
     assert two > 1.5 * one > 0
 
@@ -86,7 +90,7 @@ def test_a_camera_goes_on_as_it_began() -> None:
 
 def test_texture_lies_between_none_and_whole_and_is_both() -> None:
     seen = texture(np.random.default_rng(0), 32, *SIZE)
-    assert (seen.min(), seen.max()) == (0, 1)
+    assert (seen.min().item(), seen.max().item()) == (0, 1)
     assert 0.2 < seen.mean() < 0.8
 
 

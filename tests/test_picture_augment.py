@@ -1,5 +1,7 @@
 """What training does to pictures."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from playspot.training.config import TrainConfig  # noqa: E402
 from playspot.training.picture_augment import augment_pictures  # noqa: E402
 
 
-def changed(**settings: float):
+def changed(**settings: Any) -> Any:
     rng = np.random.default_rng(0)
     pictures = torch.from_numpy(rng.uniform(0, 255, (6, 3, 24, 32)).astype(np.float32))
     config = TrainConfig(kind="object", **settings)

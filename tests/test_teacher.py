@@ -238,6 +238,15 @@ def test_an_empty_folder_says_how_to_get_models(tmp_path: Path) -> None:
         find_models(tmp_path)
 
 
+def test_other_readings_of_a_network_are_another_model(folder: Path) -> None:
+    ears, eyes = load(folder / "ears.onnx").hash, load(folder / "eyes.onnx").hash
+    (folder / "ears.toml").write_text(SOUND.replace("slope = 2.0", "slope = 3.0"))
+    (folder / "classes.txt").write_text("nothing\nblue thing\ngreen\nred\n")
+    assert load(folder / "ears.onnx").hash != ears
+    assert load(folder / "eyes.onnx").hash != eyes
+    assert load(folder / "eyes.onnx").hash == load(folder / "eyes.onnx").hash
+
+
 def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such folder"):
         find_models(tmp_path / "nothing")

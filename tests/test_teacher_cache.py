@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from playspot.engines import ModelError
-from playspot.engines.engine import Header
+from playspot.engines.engine import FrontEnd, Header, Kind
 from playspot.models.labels import LABELS
 from playspot.training import shards
 from playspot.training.cache import CachedClip
@@ -30,8 +30,8 @@ class Stub:
 
     backend, precision = "stub", "fp32"
 
-    def __init__(self, kind: str, hash: str = "aaaa", labels: tuple[str, ...] = LABELS) -> None:
-        front_end = "paper" if kind == "sound" else None
+    def __init__(self, kind: Kind, hash: str = "aaaa", labels: tuple[str, ...] = LABELS) -> None:
+        front_end: FrontEnd | None = "paper" if kind == "sound" else None
         self.header = Header(kind=kind, name=hash, labels=labels, front_end=front_end)
         self.hash = hash
         self.asked = 0
@@ -207,7 +207,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards.np, "save", full)
+    monkeypatch.setattr(np, "save", full)
     with pytest.raises(ClipError, match=r"cannot write .* MB .*No space left.*make room"):
         ask(clips, tmp_path / "t")
 

@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from playspot.training.alone import alone
 from playspot.training.cache import CachedClip
 from playspot.training.train_command import train
 
@@ -41,9 +42,14 @@ def test_without_torch_the_command_says_what_to_install(
     ("options", "code", "message"),
     [
         (["--recipe", "x"], 2, "--recipe"),
-        (["--steps", "0"], 1, "steps: 0 is too small; give at least 1"),
-        (["--set", "dropuot=0.1"], 1, "dropuot: unknown key; did you mean 'dropout'?"),
+        (["--steps", "0"], 2, "steps: 0 is too small; give at least 1"),
+        (["--set", "dropuot=0.1"], 2, "dropuot: unknown key; did you mean 'dropout'?"),
         (["--set", "dropout"], 2, "give NAME=VALUE"),
+        (["--processes", "99999999"], 2, "less than or equal to 1024"),
+        (["--steps", "3", "--epochs", "3"], 2, "give one of them"),
+        (["--set", "=1"], 2, "give NAME=VALUE"),
+        (["--set", "kind=action"], 2, "the kind is the first argument"),
+        (["--dataset", "kazoos"], 2, "--dataset kazoos: one of bandstand, folder"),
         (["--target", "VT"], 2, "--target is for the action network"),
         (["--config", "nothing.yaml"], 1, "nothing.yaml: No such file"),
     ],
@@ -71,8 +77,8 @@ def test_a_target_that_cannot_be_made_is_refused_before_any_work(
 ) -> None:
     pytest.importorskip("torch", reason="training needs the extra `train`")
     result = invoke("action", "--data", tmp_path / "none", "--out", tmp_path, *options)
-    assert result.exit_code == 1
-    assert message in result.output
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.fixture
@@ -122,3 +128,12 @@ def test_the_saved_settings_are_taken_again_and_nothing_is_left_to_train(
     again = invoke("sound", "--data", seeded, "--out", out, "--config", out / "sound.yaml")
     assert again.exit_code == 0, again.output
     assert again.stdout == first.stdout
+
+
+def test_two_runs_of_a_network_in_one_folder_are_refused(seeded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with alone(out / ".sound.lock"):
+        result = invoke("sound", "--data", seeded, "--out", out, "--steps", "3")
+    assert result.exit_code == 1
+    assert "another run trains the sound network there; give another --out" in result.output
+    assert not (out / "sound.yaml").exists()

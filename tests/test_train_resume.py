@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from playspot.training.cache import CachedClip
@@ -19,6 +20,7 @@ from playspot.training.config import TrainingError
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from playspot.training.checkpoint import load_checkpoint  # noqa: E402
+from playspot.training.datasets import TeacherScores  # noqa: E402
 from playspot.training.train import Report, train  # noqa: E402
 
 RUN = Path(__file__).with_name("made_run.py")
@@ -81,7 +83,7 @@ def test_a_process_killed_at_a_random_moment_ends_with_the_same_weights(
     folder = clips[0].folder.parent
     command = [sys.executable, str(RUN), str(folder), str(killed), json.dumps(settings)]
     environ = os.environ | {"OMP_NUM_THREADS": "1"}
-    step, delay = random.randrange(1, 25), random.random() / 20
+    step, delay = random.randrange(1, 25), random.random() / 50
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -93,7 +95,7 @@ def test_a_process_killed_at_a_random_moment_ends_with_the_same_weights(
     kept = load_checkpoint(killed / "sound.last.pt")["step"]
     assert step <= kept < 40
     config = made.tiny(**settings)
-    train(config, clips, clips, whole)
+    train(config.replace(checkpoint_every=100), clips, clips, whole)
     train(config, clips, clips, killed)
     ends_as(whole, killed, "sound")
 
@@ -129,6 +131,19 @@ def test_a_checkpoint_of_other_clips_is_refused(
     train(made.tiny("sound", steps=3), clips, clips, tmp_path)
     with pytest.raises(TrainingError, match="made of other clips, or of other tags"):
         train(made.tiny("sound", steps=3), clips[1:], clips, tmp_path)
+
+
+def test_a_checkpoint_of_other_teachers_is_refused(
+    made: ModuleType, clips: list[CachedClip], tmp_path: Path
+) -> None:
+    config = made.tiny("action", target="ST05", steps=1)
+    one, other = (
+        {clip.clip.name: TeacherScores(np.full((made.N_STEPS, 9), score)) for clip in clips}
+        for score in np.float32([0.5, 0.6])
+    )
+    train(config, clips, clips, tmp_path, teachers=one)
+    with pytest.raises(TrainingError, match="taught by other models; take another --out"):
+        train(config, clips, clips, tmp_path, teachers=other)
 
 
 def test_the_saved_settings_give_the_same_run_again(

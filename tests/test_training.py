@@ -1,7 +1,6 @@
 """The loop: it learns, says what is wrong in one line, and leaves what others read."""
 
 import math
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from playspot.models.labels import LABELS
 from playspot.training.cache import CachedClip
+from playspot.training.clips import ClipError
 from playspot.training.config import TrainingError
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -45,7 +45,7 @@ def test_a_network_learns_made_up_clips(
 ) -> None:
     plain = {"mix": 0.0, "mosaic": 0.0, "roll": 0.0, "zoom": 0.2, "positive_weight": 1.0}
     config = made.tiny(
-        kind, width=0.1, steps=100, validate_every=50, clips_per_batch=8, target="VT", **plain
+        kind, width=0.1, steps=60, validate_every=30, clips_per_batch=6, target="VT", **plain
     )
     if kind == "object":
         config = config.replace(pool="max")
@@ -86,6 +86,16 @@ def test_frozen_early_layers_stay_as_they_are_until_they_are_freed(
     assert is_same(weights(one, *EARLY), weights(frozen, *EARLY))
     assert not is_same(weights(one, "conv7"), weights(frozen, "conv7"))
     assert not is_same(weights(frozen, "conv1"), weights(freed, "conv1"))
+
+
+def test_frozen_normalisation_keeps_its_statistics(
+    made: ModuleType, clips: list[CachedClip], tmp_path: Path
+) -> None:
+    config = made.tiny("sound", frozen_steps=2, steps=2)
+    train(config, clips, clips, tmp_path)
+    state = weights(tmp_path / "sound.last.pt")
+    assert not state["norm1.running_mean"].any()
+    assert state["norm3.running_mean"].any()
 
 
 def test_a_run_begins_with_all_layers_of_a_checkpoint_of_ours(
@@ -197,24 +207,49 @@ def test_a_network_takes_the_clips_that_have_what_it_needs(
 
 
 def test_a_full_disk_is_one_clear_error_and_the_last_checkpoint_is_kept(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits files as only Unix can")
     path = tmp_path / "a.pt"
-    code = (
-        "import resource, signal, sys, torch\n"
-        "from pathlib import Path\n"
-        "from playspot.training.checkpoint import CheckpointError, save_checkpoint\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "state = {'config': {}, 'labels': [], 'step': 2, 'state_dict': {'w': torch.zeros(10**6)}}\n"
-        "try:\n    save_checkpoint(Path(sys.argv[1]), state)\n"
-        "except CheckpointError as error:\n    print(error)\n"
-    )
-    save_checkpoint(path, {"config": {}, "labels": [], "state_dict": {}, "step": 1})
-    command = [sys.executable, "-c", code, str(path)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.startswith(f"{path}: cannot be written (File too large); make room, and ")
-    assert said.count("\n") == 1
+    state: dict[str, Any] = {"config": {}, "labels": [], "state_dict": {}, "step": 1}
+    save_checkpoint(path, state)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(CheckpointError) as error:
+            save_checkpoint(path, state | {"step": 2, "state_dict": {"w": torch.zeros(10**6)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = f"{path}: cannot be written (File too large); make room, and the same command goes on"
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
     assert load_checkpoint(path)["step"] == 1
     assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"\x93NUMPY\x01\x00"])
+def test_damaged_features_are_one_clear_error(
+    made: ModuleType, clips: list[CachedClip], tmp_path: Path, content: bytes
+) -> None:
+    broken = made.make_clip(tmp_path / "clips", 0)
+    (broken.folder / "log_mel.npy").write_bytes(content)
+    with pytest.raises(ClipError, match=r"^[^\n]*log_mel\.npy: damaged; remove the folder"):
+        train(made.tiny("sound"), [broken], clips, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [{"step": "3"}, {"step": -1}, {"history": [3]}, {"history": [[1, 2]]}, {"loss": None}, [], 7],
+)
+def test_a_checkpoint_that_does_not_say_where_it_stands_is_one_clear_error(
+    made: ModuleType, clips: list[CachedClip], tmp_path: Path, standing: Any
+) -> None:
+    train(made.tiny("sound", steps=1), clips, clips, tmp_path)
+    path = tmp_path / "sound.last.pt"
+    state = load_checkpoint(path)
+    known = state["standing"]
+    state["standing"] = known | standing if isinstance(standing, dict) else standing
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError, match=r"^[^\n]*last\.pt: holds no whole state; begin"):
+        train(made.tiny("sound", steps=1), clips, clips, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 rubbish", b"\x80\x02cposix\nsystem\n."])

@@ -12,22 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..stream.one_line import reason_of
 from ..stream.sources import SourceError
 from .adapt_disk import plan_disk
-from .adapt_models import TEACHERS, find_teachers
+from .adapt_models import TEACHERS, check_out, find_teachers
 from .adapt_parts import How, Part, clip_of, n_steps_of, split_recordings
-from .cache import CachedClip, cache_clips
+from .alone import alone
+from .cache import CachedClip
 from .clips import ClipError, make_index
-from .config import RECIPES, TrainConfig, TrainingError
-from .media_files import VIDEO_SUFFIXES, MediaFiles
+from .config import RECIPES, TrainConfig
+from .config_file import read_settings
+from .data_sets import read
+from .jobs import TORCH_IS_MISSING, features_of, report_skipped
+from .media_files import VIDEO_SUFFIXES
 from .progress import counting
 
 LEAST_POSITIVE = 4  # steps of a label in the training part
-
-TORCH_IS_MISSING = 'adapting needs PyTorch: pip install "playspot[train]"'
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def adapt_config(path: Path | None, settings: Mapping[str, Any]) -> TrainConfig:
 
     Raises
     ------
-    TrainingError
+    ValueError
         If the file cannot be read, or a setting is unknown or outside its bounds: one line.
 
     Examples
@@ -92,15 +91,7 @@ def adapt_config(path: Path | None, settings: Mapping[str, Any]) -> TrainConfig:
     >>> adapt_config(None, {"steps": 20, "width": None}).steps
     20
     """
-    config = ADAPT
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeError, yaml.YAMLError, RecursionError) as error:
-            raise TrainingError(f"{path}: no readable YAML ({reason_of(error)})") from None
-        if not isinstance(values, dict) or values.get("kind", "action") != "action":
-            raise TrainingError(f"{path}: expected settings of an action network, as `steps: 500`")
-        config = config.replace(**{str(key): value for key, value in values.items()})
+    config = ADAPT if path is None else ADAPT.replace(**read_settings(path, ADAPT))
     given = {key: value for key, value in settings.items() if value is not None}
     if "target" in given:
         given["target"] = str(given["target"]).upper()
@@ -128,12 +119,15 @@ def run_adapt(job: AdaptJob) -> list[str]:
 
     teachers = find_teachers(job.models, job.sound, job.object_)
     engines = teachers.load(*TEACHERS)
+    check_out(job.out)
     parts = find_parts(job.folder, job.split)
     say(plan_disk(job.out, sum(part.end - part.first for part in parts)))
-    job.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(job.threads)
-    clips = features_of(job, parts)
-    return adapt(job, teachers, engines, clips)
+    busy = f"{job.out}: another adaptation is at work there; give another --out"
+    with alone(job.work / ".lock", busy):
+        for left in job.out.glob(".*.partial"):  # of a run that was killed
+            left.unlink()
+        return adapt(job, teachers, engines, clips_of(job, parts))
 
 
 def find_parts(folder: Path, how: How = "auto") -> list[Part]:
@@ -144,27 +138,24 @@ def find_parts(folder: Path, how: How = "auto") -> list[Part]:
     ClipError
         If none can serve, or they are too short to be split.
     """
-    files = MediaFiles(folder)
-    videos = [path for path in files.media if path.suffix.lower() in VIDEO_SUFFIXES]
+    index = read("folder", folder)
+    videos = [clip.path for clip in index.clips if clip.path.suffix.lower() in VIDEO_SUFFIXES]
     if not videos:
         raise ClipError(
             f"{folder}: no video in it; give a folder of recordings ({', '.join(VIDEO_SUFFIXES)})"
         )
     usable: list[tuple[Path, int]] = []
-    skipped: list[str] = []
+    skipped = list(index.skipped)
     with counting("looking at recordings", len(videos)) as advance:
         for done, path in enumerate(videos, 1):
             try:
                 usable.append((path, n_steps_of(path)))
             except (ClipError, SourceError) as error:
-                skipped.append(str(error))
+                skipped.append((path.name, str(error)))
             advance(done, len(videos))
-    if skipped:
-        say(f"left out {len(skipped)} of {len(videos)} recordings, the first: {skipped[0]}")
+    report_skipped(skipped)
     if not usable:
-        raise ClipError(
-            f"{folder}: none of {len(videos)} recordings can serve, the first: {skipped[0]}"
-        )
+        raise ClipError(f"{folder}: none of {len(videos)} recordings has both picture and sound")
     parts = split_recordings(usable, how)
     for split in ("training", "validation", "test"):
         if not any(part.split == split for part in parts):
@@ -176,7 +167,7 @@ def find_parts(folder: Path, how: How = "auto") -> list[Part]:
     return parts
 
 
-def features_of(job: AdaptJob, parts: Sequence[Part]) -> list[CachedClip]:
+def clips_of(job: AdaptJob, parts: Sequence[Part]) -> list[CachedClip]:
     """Return the parts as clips with features, computing those that are not there.
 
     Raises
@@ -185,16 +176,8 @@ def features_of(job: AdaptJob, parts: Sequence[Part]) -> list[CachedClip]:
         If none can be decoded.
     """
     index = make_index([clip_of(part) for part in parts], [], job.folder.resolve())
-    with counting("features", len(index.clips)) as advance:
-        cached, skipped = cache_clips(
-            index.clips,
-            job.cache or job.work / "features",
-            processes=job.processes,
-            progress=advance,
-        )
-    if skipped:
-        name, reason = skipped[0]
-        say(f"left out {len(skipped)} parts, the first: {name}: {reason}")
+    place = job.cache or job.work / "features"
+    cached = features_of(index.clips, job.folder, place, job.processes)
     usable = [clip for clip in cached if clip.has_flows and clip.has_sound]
     if not usable:
         raise ClipError(f"{job.folder}: no part has both picture and sound")

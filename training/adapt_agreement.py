@@ -135,6 +135,17 @@ def agreement(
     }
 
 
+def written(value: float, form: str) -> str:
+    """Return a figure as text; a dash where there is none.
+
+    Examples
+    --------
+    >>> written(0.5, "{:.2f}"), written(float("nan"), "{:.2f}")
+    ('0.50', '-')
+    """
+    return "-" if np.isnan(value) else form.format(value)
+
+
 def _within(parts: Sequence[Heard]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for recording in dict.fromkeys(part.recording for part in parts):

@@ -54,7 +54,8 @@ def calibrate(
     plain = base.model_copy(update={"weights": weights, "slope": {}, "bias": {}})
     old = np.concatenate([_tops(part, base).ravel() for part in before.values()])
     new = np.concatenate([_tops(after[name], plain).ravel() for name in before])
-    earned = f"weight of the action model {action:.2f} (AUC {area:.2f} against the sound teacher)"
+    told = "no AUC: too little is heard" if np.isnan(area) else f"AUC {area:.2f}"
+    earned = f"weight of the action model {action:.2f} ({told}, against the sound teacher)"
     n_played = int((old >= base.on).sum())
     if n_played < LEAST_CASES:
         return plain, f"{earned}; scale as it was (only {n_played} played steps for validation)"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..models.labels import LABELS
 from .cache import CachedClip
 from .datasets import TeacherScores
-from .targets import Target
+from .targets import Target, make_targets
 
 LEAST_SHARE = 0.1  # of a part's steps: what a label must have to be a tag of the part
 
@@ -28,14 +28,13 @@ def verdict(scores: TeacherScores, target: Target) -> NDArray[np.bool_]:
     >>> np.argwhere(verdict(TeacherScores(sound, maps), Target("SOT", 0.5, 0.3))).tolist()
     [[1, 2]]
     """
-    said: list[NDArray[np.bool_]] = []
-    if target.needs_sound and scores.sound is not None:
-        said.append(np.asarray(scores.sound) >= target.sound_threshold)
-    if target.needs_object and scores.object_map is not None:
-        said.append(scores.object_map.max(axis=(2, 3)) >= target.object_threshold)
-    if len(said) < target.needs_sound + target.needs_object:  # a teacher had nothing to go by
+    if (target.needs_sound and scores.sound is None) or (
+        target.needs_object and scores.object_map is None
+    ):  # a teacher had nothing to go by
         return np.zeros((0, len(LABELS)), bool)
-    return np.asarray(np.logical_and.reduce(said))
+    no_tags = np.zeros((1, len(LABELS)), np.float32)
+    asked = make_targets(target, no_tags, scores.sound, scores.object_map) > 0
+    return np.asarray(asked.any(axis=tuple(range(2, asked.ndim))))
 
 
 def tagged(clip: CachedClip, verdicts: NDArray[np.bool_]) -> CachedClip:

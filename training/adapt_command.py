@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from .user_errors import user_errors
+from .config import TrainingError
+from .user_errors import check_folder, make_folder, user_errors
 
 
 def adapt(
@@ -31,8 +32,10 @@ def adapt(
     ] = None,
     width: Annotated[float | None, typer.Option(help="Filters, as a part of the paper's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of first weights and batches.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of PyTorch.")] = 2,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="CPU threads of PyTorch.")] = 2,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that compute features.")
+    ] = 2,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for features. (default: OUT/work/features)")
     ] = None,
@@ -50,17 +53,27 @@ def adapt(
     """
     from .adapt import AdaptJob, adapt_config, run_adapt
 
+    if steps is not None and minutes is not None:
+        raise typer.BadParameter("--steps and --minutes: give one of them")
+    settings = {"target": target, "steps": steps, "width": width, "seed": seed}
     with user_errors():
-        if steps is not None and minutes is not None:
-            raise typer.BadParameter("--steps and --minutes: give one of them")
-        settings = {"target": target, "steps": steps, "width": width, "seed": seed}
+        check_folder(folder)
+        adapt_config(config, {})  # the file alone
+    try:
+        train_config = adapt_config(config, settings)
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from None
+    with user_errors():
+        make_folder(out)
+        if cache is not None:
+            make_folder(cache)
         job = AdaptJob(
             folder,
             out,
             models,
             sound,
             object_,
-            adapt_config(config, settings),
+            train_config,
             minutes,
             threads,
             processes,

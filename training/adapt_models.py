@@ -19,8 +19,10 @@ from ..engines.description import Description
 from ..engines.engine import Engine, ModelError
 from ..engines.settings import Decoding, ModalityName
 from ..models.labels import LABELS
+from ..stream.whole_file import whole_file
 
 TEACHERS: tuple[ModalityName, ...] = ("sound", "object")
+WRITTEN = "# Written by `playspot adapt`."
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,25 @@ def find_teachers(folder: Path | None, sound: Path | None, object_: Path | None)
     return Teachers(models, decoding)
 
 
+def check_out(out: Path) -> None:
+    """Refuse a folder of models that are not from an adaptation: they would be in the way.
+
+    Raises
+    ------
+    ModelError
+        If there are such models.
+    """
+    models = sorted(path.name for path in out.glob("*.onnx"))
+    try:
+        is_ours = (out / SETTINGS_FILE).read_text(encoding="utf-8").startswith(WRITTEN)
+    except (OSError, UnicodeError):
+        is_ours = False
+    if models and not is_ours:
+        raise ModelError(f"{out}: has models of its own, such as {models[0]}; give another --out")
+
+
 def copy_teachers(teachers: Teachers, out: Path) -> None:
-    """Put the teachers into a folder; other models of their kinds there are removed."""
+    """Put the teachers into a folder; those of an earlier adaptation are removed."""
     kept = {"action.onnx"}
     for kind in TEACHERS:
         model = teachers.models[kind]
@@ -112,20 +131,17 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all."""
     if target.exists() and source.samefile(target):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    with whole_file(target) as part:
+        shutil.copyfile(source, part)
 
 
 def write_decoding(decoding: Decoding, note: str, out: Path) -> None:
     """Write the table `decoding` of a folder of models, which `detect` reads."""
     values = decoding.model_dump(exclude_defaults=True)
-    lines = ["# Written by `playspot adapt`.", f"# {' '.join(note.split())}", "[decoding]"]
+    lines = [WRITTEN, f"# {' '.join(note.split())}", "[decoding]"]
     lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
-    part = out / f".{SETTINGS_FILE}.part"
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    part.replace(out / SETTINGS_FILE)
+    with whole_file(out / SETTINGS_FILE) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _toml(value: object) -> str:

@@ -6,7 +6,6 @@ and runs no script.
 
 import base64
 import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,9 @@ from ..models.labels import LABELS
 from ..stream.played import time_text
 from ..stream.report_timeline import escaped
 from ..stream.timeline import STEP
+from ..stream.whole_file import whole_file
 from . import adapt_plots as plots
+from .adapt_agreement import written
 from .adapt_clips import counts
 from .adapt_filters import first_layer, mean_movement, own_filters, paths
 from .cache import CachedClip
@@ -79,10 +80,8 @@ def write_report(adapted: "Adapted") -> Path:
         return _image(content, "png", text)
 
     page = out / "report.html"
-    part = out / ".report.html.part"
-    with part.open("w", encoding="utf-8") as file:
+    with whole_file(page) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(_page(adapted, plot))
-    part.replace(page)
     return page
 
 
@@ -144,10 +143,10 @@ def _before_and_after(adapted: "Adapted") -> Iterator[str]:
     for what, key, field, form in FIGURES:
         old, new = before[key], after[key]
         yield (
-            f"<tr><td>{what}<td class=number>{_number(old[field], form)}"
-            f"<td class=number>{_number(new[field], form)}<td class=number>{new['n']}</tr>\n"
+            f"<tr><td>{what}<td class=number>{written(old[field], form)}"
+            f"<td class=number>{written(new[field], form)}<td class=number>{new['n']}</tr>\n"
         )
-    centre = _number(after["spatial_px"]["centre"], "{:.1f}")
+    centre = written(after["spatial_px"]["centre"], "{:.1f}")
     yield (
         f"</table></div>\n<p class=dim>Always the centre of the picture: {centre} px. Guessing "
         "one of nine labels: 0.11. AUC 0.5 is chance. AUC in time needs recordings in which a "
@@ -259,7 +258,7 @@ def _training(adapted: "Adapted", plot: Any) -> Iterator[str]:
     yield (
         f"<h2>Training</h2>\n<p>{adapted.config.steps} mini-batches; the state of step "
         f"{result.step} was taken (clip-level AUC against the teachers' tags "
-        f"{_number(result.auc, '{:.3f}')}). The ONNX file differs from PyTorch by "
+        f"{written(result.auc, '{:.3f}')}). The ONNX file differs from PyTorch by "
         f"{adapted.difference:.1e} at most.</p>\n"
     )
     if result.history:
@@ -308,7 +307,3 @@ def _settings(adapted: "Adapted") -> Iterator[str]:
 def _image(content: bytes, kind: str, text: str) -> str:
     data = base64.b64encode(content).decode()
     return f'<img alt="{escaped(text)}" src="data:image/{kind};base64,{data}">'
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if value is None or math.isnan(value) else form.format(value)

@@ -22,7 +22,7 @@ from ..models.labels import LABELS
 from ..models.net import Net
 from ..stream.fusion import resample
 from .adapt import LEAST_POSITIVE, AdaptJob, say
-from .adapt_agreement import Heard, agreement, on_grid
+from .adapt_agreement import Heard, agreement, on_grid, written
 from .adapt_calibrate import calibrate
 from .adapt_clips import counts, framed, tagged, verdict
 from .adapt_models import Teachers, copy_file, copy_teachers, write_decoding
@@ -33,7 +33,7 @@ from .datasets import TeacherScores
 from .progress import counting, losses
 from .run_data import target_of
 from .scores import cached_inputs, score_clip
-from .targets import Target
+from .targets import Target, binarise
 from .teacher_cache import stamp_of, teacher_scores
 from .train import Result, load_network, train
 
@@ -121,8 +121,8 @@ def adapt(
         teachers.decoding,
         learnt,
     )
-    copy_teachers(teachers, job.out)
     write_decoding(decoding, how, job.out)
+    copy_teachers(teachers, job.out)
     copy_file(result.best.parent / ONNX, job.out / ONNX)
     held_out = [name for name, split in by_split.items() if split == "test"]
     figures = {
@@ -332,14 +332,15 @@ def heard(
             shape = (said.height, said.width)
             grid = seen.shape[2:] if seen is not None else shape
             maps = np.stack([resample(row, said.action_geometry, grid) for row in said.action])
-            sound = np.asarray(own.sound, np.float32)
+            assert own.sound is not None  # without it there is no verdict
+            sound = own.sound
             parts[name] = Heard(
                 str(clip.clip.path),
                 sound,
                 seen if seen is not None else np.ones_like(maps),
                 maps,
                 found[name],
-                sound >= (target.sound_threshold or 0.5),
+                binarise(sound, target.sound_threshold or 0.5) > 0,
             )
             advance(done, len(clips))
     return parts
@@ -358,6 +359,6 @@ def summary(adapted: Adapted) -> list[str]:
     for what, key, field, form in rows:
         old, new = adapted.figures["before"][key], adapted.figures["after"][key]
         lines.append(
-            f"  {what}: {form.format(old[field])} -> {form.format(new[field])} (n {new['n']})"
+            f"  {what}: {written(old[field], form)} -> {written(new[field], form)} (n {new['n']})"
         )
     return [*lines, f"fusion: {adapted.calibrated}"]

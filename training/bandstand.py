@@ -20,10 +20,10 @@ import av
 import cv2
 import numpy as np
 
-from ..models.labels import LABELS
 from ..stream.timeline import SAMPLE_RATE
 from .canvas import Picture
 from .filming import Film
+from .instruments import DRAWN
 from .orchestra import Synth
 from .render import Renderer
 from .scene import Scene, SceneError, make_scene
@@ -123,7 +123,7 @@ def clip_path(folder: Path, level: str, seed: int) -> Path:
     """
     kind = level
     if level == "mixed":
-        kind = ("easy", "normal", "normal", "hard")[seed // len(LABELS) % 4]
+        kind = ("easy", "normal", "normal", "hard")[seed // len(DRAWN) % 4]
     return folder / f"shard-{seed // SHARD_CLIPS:04d}" / f"{kind}_{seed:06d}.mp4"
 
 

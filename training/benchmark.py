@@ -61,7 +61,7 @@ def benchmark(
 
     from ..engines.catalogue import find_models
     from .benchmark_report import print_benchmark
-    from .report import plain
+    from .evaluate_report import plain
 
     model_set = find_models(models)
     with tempfile.TemporaryDirectory(prefix="playspot-benchmark-") as folder:

@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 from ..stream.one_line import reason_of
 from ..stream.timeline import COLUMNS_PER_STEP, FLOWS_PER_STACK, TICKS_PER_STEP
 from .clips import Clip, ClipError
-from .media_files import is_picture
+from .media_files import VIDEO_SUFFIXES, is_picture, length_of
 from .processes import Failure, in_processes
 from .stills import read_still
 
 CACHE_FORMAT = 1  # raise it when features change
 SECONDS_PER_CLIP, SECONDS_PER_MB = 600.0, 2.0  # after which a decoder is taken to hang
-
+LONGEST_VIDEO = 1800.0  # s at once: a minute takes 0.3 GB of memory
 DISK_IS_FULL = "no space left"
 
 Progress = Callable[[int, int], None]  # (done, total)
@@ -102,7 +102,13 @@ class CachedClip:
         return flows.reshape(-1, *flows.shape[2:])  # (10, H, W)
 
     def _array(self, name: str) -> NDArray[Any]:
-        return cast(NDArray[Any], np.load(self.folder / f"{name}.npy", mmap_mode="r"))
+        path = self.folder / f"{name}.npy"
+        try:
+            return cast(NDArray[Any], np.load(path, mmap_mode="r", allow_pickle=False))
+        except (ValueError, EOFError):
+            raise ClipError(
+                f"{path}: damaged; remove the folder {self.folder}, and it is computed again"
+            ) from None
 
 
 def compute_features(clip: Clip) -> Arrays:
@@ -111,12 +117,20 @@ def compute_features(clip: Clip) -> Arrays:
     Raises
     ------
     ValueError
-        If the clip cannot be decoded, or there is nothing of it.
+        If the clip cannot be decoded, is a video of more than half an hour, or nothing of it is
+        there.
     """
     from ..stream.features import features  # here: decoding is not needed to read a cache
 
     if is_picture(clip.path):
         return {"pictures": read_still(clip.path)[None]}
+    if clip.path.suffix.lower() in VIDEO_SUFFIXES:
+        end = length_of(clip.path) if clip.end is None else clip.end
+        if end is not None and end - clip.start > LONGEST_VIDEO:
+            raise ClipError(
+                f"{clip.path.name}: {(end - clip.start) / 60:.0f} minutes of video at once do not "
+                f"fit the memory; cut it into parts of at most {LONGEST_VIDEO / 60:.0f}"
+            )
     found = features(clip.path, start=clip.start, end=clip.end, has_windows=False)
     if found.n_steps == 0:
         raise ClipError(f"{clip.name}: nothing in this part of the recording")

@@ -83,31 +83,32 @@ def load_checkpoint(path: Path) -> State:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a checkpoint of `playspot train` ({reason})") from None
+    except Exception:  # torch raises many kinds, and advises to load without safety
+        raise CheckpointError(
+            f"{path}: not a checkpoint of `playspot train`, or a damaged one; give another"
+        ) from None
     missing = [key for key in REQUIRED if not isinstance(state, dict) or key not in state]
     if missing:
         raise CheckpointError(f"{path}: not a checkpoint of `playspot train` (no `{missing[0]}`)")
     return dict(state)
 
 
-def load_state(path: Path, config: TrainConfig, data: str) -> State:
+def load_state(path: Path, config: TrainConfig, data: str, teachers: str = "") -> State:
     """Return the state to go on from.
 
     Parameters
     ----------
     path : Path
     config : TrainConfig
-    data : str
-        What tells the clips from others, as it was saved.
+    data, teachers : str
+        What tells the clips, and what the teachers say of them, from others, as it was saved.
 
     Raises
     ------
     CheckpointError
         If it cannot be used.
     TrainingError
-        If it was made with another configuration, or of other clips.
+        If it was made with another configuration, of other clips, or by other teachers.
     """
     state = load_checkpoint(path)
     remedy = "take another --out, or --fresh to begin anew"
@@ -122,6 +123,8 @@ def load_state(path: Path, config: TrainConfig, data: str) -> State:
             )
     if state["data"] != data:
         raise TrainingError(f"{path}: made of other clips, or of other tags; {remedy}")
+    if state.get("teachers", teachers) != teachers:
+        raise TrainingError(f"{path}: taught by other models; {remedy}")
     return state
 
 

@@ -13,7 +13,9 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..models.labels import LABELS
 from ..stream.one_line import one_line
@@ -114,6 +116,49 @@ def split_of_seed(seed: int) -> Split:
     if seed < FIRST_TEST_SEED:
         return "validation"
     return "test" if seed < FIRST_DEMO_SEED else "demo"
+
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)  # other keys are nobody's business here
+
+
+class _PlayerAtStep(_Part):
+    label: str
+    playing: bool
+    points: list[Annotated[list[Unit], Field(min_length=2, max_length=2)]]
+    box: Annotated[list[Unit], Field(min_length=4, max_length=4)] | None = None
+
+
+class _Step(_Part):
+    step: int
+    players: list[_PlayerAtStep]
+
+
+class _Player(_Part):
+    label: str
+    playing: list[Annotated[list[Seconds], Field(min_length=2, max_length=2)]] = []
+
+
+class Truth(_Part):
+    """The form of the ground truth in a clip's JSON, as far as `evaluate` reads it.
+
+    Attributes
+    ----------
+    duration : float, optional
+        Of the clip, s.
+    players : list, optional
+        Of each player `label`, and `playing`: its intervals, s.
+    steps : list
+        Of each `step` the `players`: `label`, `playing`, `points` and perhaps `box`, normalised.
+    """
+
+    duration: Seconds | None = None
+    players: list[_Player] = []
+    steps: list[_Step] = []
 
 
 @dataclass(frozen=True)
@@ -245,7 +290,9 @@ def load_clip(path: Path) -> Clip:
     if not path.is_file() or path.stat().st_size == 0:
         raise ClipError(f"{path.name}: no such file, or empty")
     truth = path.with_suffix(".json")
-    content = load_truth(truth)
+    if not truth.is_file():
+        raise ClipError(f"{path.name}: no JSON of this name beside it")
+    content = _read_json(truth)
     seed = content.get("seed")
     return Clip(
         path,
@@ -263,7 +310,8 @@ def load_truth(path: Path) -> dict[str, Any]:
     Raises
     ------
     ClipError
-        If the file is missing or is not a JSON object.
+        If the file is missing, or is not a JSON object in which the ground truth has the form of
+        `Truth`.
 
     Examples
     --------
@@ -272,11 +320,24 @@ def load_truth(path: Path) -> dict[str, Any]:
     ...
     playspot.training.clips.ClipError: nothing.json: no such file
     """
+    content = _read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ClipError(f"{path.name}: no such file") from None
-    except (ValueError, OSError, RecursionError) as error:
+        Truth.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = in_one_line(first["msg"])
+        raise ClipError(f"{path.name}: `{in_one_line(place)}`: {reason}") from None
+    return content
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    from .tables import whole_text  # here: it needs ClipError
+
+    text = whole_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         reason = in_one_line(str(error))
         raise ClipError(f"{path.name}: cannot be read as JSON ({reason})") from None
     if not isinstance(content, dict):

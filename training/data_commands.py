@@ -4,10 +4,9 @@ Parse, call, print. Nothing here needs PyTorch.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,17 +19,18 @@ from .cache import cache_clips
 from .clips import ClipError, ClipIndex
 from .data_sets import NAMES, guess, read
 from .data_survey import Survey, by_reason, survey
+from .processes import n_cores
 from .progress import counting
-from .user_errors import user_errors
+from .user_errors import check_folder, make_folder, user_errors
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Make data to train and test on; check data that is there."
 )
 
-ProcessesOption = Annotated[int, typer.Option(help="Processes that compute features.")]
-
-
-AllCoresOption = Annotated[int | None, typer.Option(min=1, help="Processes. (default: one a core)")]
+ProcessesOption = Annotated[int, typer.Option(min=1, max=1024, help="How many render at once.")]
+AllCoresOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Processes. (default: one a core)")
+]
 RootArgument = Annotated[Path, typer.Argument(help="Folder of recordings.", metavar="ROOT")]
 DatasetOption = Annotated[
     str | None,
@@ -40,11 +40,20 @@ AnnotationsOption = Annotated[
     Path | None, typer.Option(help="Table or folder of annotations that is not in ROOT.")
 ]
 SynthOption = Annotated[
-    str,
+    Literal["auto", "fluidsynth", "builtin"],
     typer.Option(
         help="What plays: `builtin`, `fluidsynth`, or `auto` for the latter if it is there."
     ),
 ]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=2**31 - 1,
+        help="Of the first clip: 0 training, 100000 validation, 200000 test and up.",
+    ),
+]
+DurationOption = Annotated[float, typer.Option(min=2.0, max=3600.0, help="Seconds a clip.")]
 
 
 @data_app.command("bandstand")
@@ -52,22 +61,19 @@ def data_bandstand(
     out: Annotated[Path, typer.Option("--out", help="Folder for the clips.")],
     clips: Annotated[int | None, typer.Option(min=1, help="How many. (default: 100)")] = None,
     hours: Annotated[float | None, typer.Option(help="Or how many hours of them.")] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Of the first clip: 0 training, 100000 validation, 200000 test and up."
-        ),
-    ] = 0,
+    seed: SeedOption = 0,
     level: Annotated[
-        str, typer.Option(help="easy, normal, hard, wild; mixed: of the first three.")
+        Literal["easy", "normal", "hard", "wild", "mixed"],
+        typer.Option(help="`mixed`: of the first three."),
     ] = "normal",
-    duration: Annotated[float, typer.Option(min=2.0, help="Seconds a clip.")] = 10.0,
+    duration: DurationOption = 10.0,
     shard: Annotated[
         str, typer.Option(help="2/4: the second of four shares, for four machines.")
     ] = "1/1",
     synth: SynthOption = "auto",
     processes: Annotated[
-        int | None, typer.Option(min=1, help="How many render at once. (default: all cores)")
+        int | None,
+        typer.Option(min=1, max=1024, help="How many render at once. (default: all cores)"),
     ] = None,
 ) -> None:
     """Render clips of the bandstand: pictures, sound, and the truth in a JSON beside each.
@@ -79,11 +85,16 @@ def data_bandstand(
     from .bandstand import render_set
     from .orchestra import check_synth
     from .render_plan import make_plan
+    from .scene import SceneError
 
-    with user_errors():
+    try:
         plan = make_plan(
             clips=clips, hours=hours, first_seed=seed, level=level, duration=duration, shard=shard
         )
+    except SceneError as error:
+        raise typer.BadParameter(str(error)) from None
+    with user_errors():
+        make_folder(out)
         plan.check_room(out)
         what = f"rendering, about {max(1, round(plan.size / 1e6))} MB"
         with counting(what, plan.n_clips) as advance:
@@ -94,7 +105,7 @@ def data_bandstand(
                 level=level,
                 duration=duration,
                 synth=check_synth(synth),
-                processes=processes or os.cpu_count() or 1,
+                processes=processes or n_cores(),
                 progress=advance,
             )
 
@@ -103,7 +114,8 @@ def data_bandstand(
 def data_gallery(
     out: Annotated[Path, typer.Option("--out", help="Picture to write, .png or .jpg.")],
     split: Annotated[
-        str | None, typer.Option(help="One split in all levels. (default: level normal of all)")
+        Literal["training", "validation", "test"] | None,
+        typer.Option(help="One split in all levels. (default: level normal of all)"),
     ] = None,
     columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures a row.")] = 12,
     is_marked: Annotated[
@@ -124,14 +136,12 @@ def data_gallery(
 def data_sounds(
     out: Annotated[Path, typer.Option("--out", help="Folder for the clips.")],
     clips: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Of the first clip: 0 training, 100000 validation, 200000 test and up."
-        ),
-    ] = 0,
-    level: Annotated[str, typer.Option(help="How far from a solo in a studio.")] = "mixed",
-    duration: Annotated[float, typer.Option(min=2.0, help="Seconds a clip.")] = 10.0,
+    seed: SeedOption = 0,
+    level: Annotated[
+        Literal["easy", "normal", "hard", "mixed"],
+        typer.Option(help="How far from a solo in a studio."),
+    ] = "mixed",
+    duration: DurationOption = 10.0,
     synth: SynthOption = "auto",
     processes: ProcessesOption = 2,
 ) -> None:
@@ -140,9 +150,16 @@ def data_sounds(
     Example: playspot data sounds --out sounds --clips 4000
     """
     from .orchestra import check_synth
+    from .render_plan import make_plan
+    from .scene import SceneError
     from .sound_clips import render_sounds
 
+    try:  # as for clips with pictures, none may be of the next split
+        make_plan(clips=clips, hours=None, first_seed=seed, level="easy", duration=duration)
+    except SceneError as error:
+        raise typer.BadParameter(str(error)) from None
     with user_errors(), counting("rendering", clips) as advance:
+        make_folder(out)
         render_sounds(
             out,
             clips,
@@ -170,7 +187,7 @@ def data_check(
     with user_errors():
         name, index = _read(root, dataset, annotations)
         with counting("opening", len(index.clips)) as advance:
-            found = survey(index, processes=processes or _cores(), progress=advance)
+            found = survey(index, processes=processes or n_cores(), progress=advance)
         if as_json:
             print(json.dumps({"dataset": name, **found.report()}, indent=2))
         else:
@@ -194,11 +211,14 @@ def data_features(
     Example: playspot data features videos
     """
     with user_errors():
+        if cache is not None:
+            make_folder(cache)
         _, index = _read(root, dataset, annotations)
         place = cache or root / ".features"
+        make_folder(place)
         with counting("features", len(index.clips)) as advance:
             cached, failed = cache_clips(
-                index.clips, place, processes=processes or _cores(), progress=advance
+                index.clips, place, processes=processes or n_cores(), progress=advance
             )
         hours = (
             sum(clip.n_steps for clip in cached if clip.has_sound or clip.has_flows) * STEP / 3600
@@ -210,13 +230,12 @@ def data_features(
 
 
 def _read(root: Path, dataset: str | None, annotations: Path | None) -> tuple[str, ClipIndex]:
+    if dataset not in (None, *NAMES):
+        raise typer.BadParameter(f"--dataset {dataset}: one of {', '.join(NAMES)}")
+    check_folder(root)
     name = dataset or guess(root)
     paths = {"annotations": annotations} if annotations is not None else {}
     return name, read(name, root, **paths)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _print(name: str, found: Survey) -> None:

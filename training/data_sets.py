@@ -14,7 +14,7 @@ READERS = {
     "folder": ("data_folder", "read"),
     "audioset": ("audioset", "read"),
     "youtube8m": ("youtube8m", "read"),
-    "ipa": ("ipa_clips", "read"),
+    "ipa": ("ipa", "read"),
     "medleydb": ("medleydb", "read"),
     "imagenet": ("imagenet", "read"),
     "magnatagatune": ("magnatagatune", "read"),

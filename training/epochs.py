@@ -47,9 +47,10 @@ class Epochs:
     def chosen(self, number: int) -> list[int]:
         """Return the clips of batch `number`, counted over all epochs."""
         epoch, place = divmod(number, self.n_batches)
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._batches(epoch))
-        return [int(i) for i in self._epoch[1][place]]
+        known = self._epoch  # once: other threads ask for batches of other epochs
+        if known[0] != epoch:
+            known = self._epoch = (epoch, self._batches(epoch))
+        return [int(i) for i in known[1][place]]
 
     def _batches(self, epoch: int) -> list[Indices]:
         rng = np.random.default_rng([self.seed, 2, epoch])

@@ -27,6 +27,7 @@ MANNERS: dict[str, Manner] = {
     "trumpet": "wind",
     "violin": "bowed",
 }
+SOLOISTS = tuple(MANNERS)  # labels that clips of sound alone are made of
 COMPASS = {  # lowest and highest MIDI pitch that players use
     "accordion": (48, 88),
     "cello": (36, 76),

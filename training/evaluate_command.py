@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..stream.config import Latency
-from .report import plain, print_report
-from .user_errors import user_errors
+from .evaluate_report import plain, print_report
+from .user_errors import check_folder, make_folder, user_errors
 
 SPLITS = ("training", "validation", "test", "demo", "all")
 DATASETS = ("bandstand", "ipa", "medleydb", "imagenet")
@@ -25,7 +25,8 @@ def evaluate(
     ] = "bandstand",
     root: Annotated[Path | None, typer.Option(help="The folder, by another name.")] = None,
     videos: Annotated[
-        Path | None, typer.Option(help="Folder of the media, where they are not below FOLDER.")
+        Path | None,
+        typer.Option(help="Folder of the media, where they are not below FOLDER; ipa: always."),
     ] = None,
     predictor: Annotated[
         str, typer.Option(help="`center`: the middle of each picture (ipa), without videos.")
@@ -37,7 +38,9 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for features. (default: FOLDER/.features)")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 2,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that compute features.")
+    ] = 2,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for CSV, JSON and plots of the figures.")
     ] = None,
@@ -74,6 +77,12 @@ def evaluate(
     with user_errors():
         from .evaluate_run import Request, record, run
 
+        check_folder(place)
+        if videos is not None:
+            check_folder(videos)
+        for written in (out, cache):
+            if written is not None:
+                make_folder(written)
         request = Request(
             place, dataset, videos, predictor, models, split, cache, processes, latency
         )

@@ -20,8 +20,8 @@ import numpy as np
 from ..stream.jsonl import output_error
 from ..stream.whole_file import whole_file
 from .evaluate_plots import draw_confusion, draw_curves, draw_labels
+from .evaluate_report import plain
 from .evaluate_table import Row, rows
-from .report import plain
 from .standard_metrics import StandardMetrics
 
 

@@ -105,7 +105,11 @@ def run_clips(request: Request) -> tuple[Report, StandardMetrics]:
     evaluation = Evaluation(labels, decoding)
     standard = StandardMetrics(labels, decoding)
     for clip, scores in scorer.of(clip for clip in chosen if clip.name in truths):
-        truth = load_truth(truths[clip.name])
+        try:
+            truth = load_truth(truths[clip.name])
+        except ClipError as error:
+            scorer.skipped.append((clip.name, str(error)))
+            continue
         evaluation.add(clip.name, truth, scores)
         maps = detected_maps(scores, labels, decoding)
         if maps is not None:
@@ -233,9 +237,13 @@ def record(report: Mapping[str, Any], models: Path) -> list[Path]:
 
     Raises
     ------
+    ClipError
+        If nothing was measured of all three models together.
     ModelError
         If a model cannot be read or written.
     """
+    if FUSED not in report["outputs"]:
+        raise ClipError("--record needs all three models, and clips with picture and sound")
     fused = report["outputs"][FUSED]
     figures = {
         "split": report["split"],

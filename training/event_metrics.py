@@ -134,15 +134,16 @@ def _by_sed_eval(
     for label, found in measure.results_class_wise_metrics().items():
         count = found["count"]
         n = {"n": int(count["Nref"]), "n_estimated": int(count["Nsys"])}
-        by_label[label] = _figures(found) | n
+        by_label[label] = _figures(found, n["n"]) | n
     there = [figures for figures in by_label.values() if figures["n"]]
-    micro = _figures(measure.results_overall_metrics())
+    n_all = sum(figures["n"] for figures in there)
+    micro = _figures(measure.results_overall_metrics(), n_all)
     of_clips = list(np.diff(counts, axis=0)) if clips else []
     return {
         "micro": micro | {"interval": list(interval(of_clips, joined_f1))},
         "macro": {key: mean_of(f[key] for f in there) for key in micro},
         "labels": by_label,
-        "n": sum(figures["n"] for figures in there),
+        "n": n_all,
     }
 
 
@@ -154,14 +155,14 @@ def _listed(name: str, events: Intervals) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of sed_eval under our names."""
+def _figures(found: Mapping[str, Any], n: int) -> dict[str, float]:
+    """Return the figures of sed_eval under our names; n is how many true ones there are."""
     f1, error = found["f_measure"], found["error_rate"]
     return {
         "f1": float(f1["f_measure"]),
         "precision": float(f1["precision"]),
         "recall": float(f1["recall"]),
-        "error_rate": float(error["error_rate"]),
+        "error_rate": float(error["error_rate"]) if n else float("nan"),  # else it is 1e17
     }
 
 
@@ -169,12 +170,16 @@ def _by_mir_eval(clips: Mapping[str, ClipEvents], labels: tuple[str, ...]) -> di
     from mir_eval.transcription import average_overlap_ratio, match_notes
 
     found = {label: _Matches() for label in labels}
+    of_clips = []
     for clip in clips.values():
+        counts = np.zeros(3)  # as of `joined_f1`
+        of_clips.append(counts)
         for label in labels:
             reference, estimate = clip.reference[label], clip.estimate[label]
             matches = found[label]
             matches.n_reference += len(reference)
             matches.n_estimated += len(estimate)
+            counts += (0, len(estimate), len(reference))
             if not len(reference) or not len(estimate):
                 continue
             pairs = match_notes(  # one pitch for all: labels are told apart already
@@ -187,6 +192,7 @@ def _by_mir_eval(clips: Mapping[str, ClipEvents], labels: tuple[str, ...]) -> di
                 offset_min_tolerance=COLLAR,
             )
             matches.n_matched += len(pairs)
+            counts[0] += len(pairs)
             if pairs:
                 ratio = float(average_overlap_ratio(reference, estimate, pairs))
                 matches.overlap += len(pairs) * ratio
@@ -201,7 +207,7 @@ def _by_mir_eval(clips: Mapping[str, ClipEvents], labels: tuple[str, ...]) -> di
     micro = joined.figures()
     n = micro.pop("n")
     return {
-        "micro": micro,
+        "micro": micro | {"interval": list(interval(of_clips, joined_f1))},
         "macro": {key: mean_of(f[key] for f in there) for key in micro},
         "labels": by_label,
         "n": n,

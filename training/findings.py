@@ -157,7 +157,7 @@ def prepare(settings: Settings, work: Path) -> None:
     except FileNotFoundError:
         write_json(work / STAMP, now)
         return
-    except ValueError:
+    except (ValueError, RecursionError):
         before = None
     if not isinstance(before, dict):
         raise ClipError(f"{work / STAMP}: broken; take another --work")

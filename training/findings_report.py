@@ -9,6 +9,7 @@ import numpy as np
 
 from ..models.labels import LABELS
 from .benchmark_report import machine, versions
+from .evaluate_report import plain
 from .findings import FUSED, TEACHERS, Settings
 from .findings_paper import CLAIMS, PAPER, WHEN, WHERE, paper_difference
 from .findings_verdicts import (
@@ -21,7 +22,6 @@ from .findings_verdicts import (
     estimate,
     judge_claims,
 )
-from .report import plain
 
 SCHEMA = "playspot/findings/1"
 METRICS: tuple[Metric, ...] = (WHEN, WHERE)
@@ -82,9 +82,12 @@ def read_figures(settings: Settings, work: Path) -> Figures:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or "outputs" not in found:
+        raise ValueError(f"{path}: broken; remove it and its mark in `done`, and run again")
     return found
 
 

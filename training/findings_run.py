@@ -269,10 +269,3 @@ def _bar(tasks: list[Task], done: set[str], parts: Any) -> Iterator[Callable[[se
             told.update(now)
 
         yield show
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..models.labels import LABELS
 from ..stream.timeline import STEP
 from .canvas import Picture
 from .clips import FIRST_TEST_SEED, FIRST_VALIDATION_SEED
+from .instruments import DRAWN
 from .render import Renderer
 from .scene import LEVELS, Scene, SceneError, make_scene
 from .truth import make_truth
@@ -54,14 +54,16 @@ def write_gallery(
     if split is None:
         each = max(1, columns // 3)
         titles = [name for name in FIRST_SEEDS for _ in range(each)]
-        for i, label in enumerate(LABELS):
-            seeds = [first + 9 * k + i for first in FIRST_SEEDS.values() for k in range(each)]
+        for i, label in enumerate(DRAWN):
+            seeds = [
+                first + len(DRAWN) * k + i for first in FIRST_SEEDS.values() for k in range(each)
+            ]
             rows.append(_row([(seed, "normal") for seed in seeds], label, is_marked))
     else:
         each = max(1, columns // len(LEVELS))
         titles = [level for level in LEVELS for _ in range(each)]
-        for i, label in enumerate(LABELS):
-            cells = [(FIRST_SEEDS[split] + 9 * k + i, level) for level in LEVELS
+        for i, label in enumerate(DRAWN):
+            cells = [(FIRST_SEEDS[split] + len(DRAWN) * k + i, level) for level in LEVELS
                      for k in range(each)]  # fmt: skip
             rows.append(_row(cells, label, is_marked))
     sheet = np.vstack([_head(titles), *rows])

@@ -3,7 +3,7 @@
 Coordinates are the instrument's own: origin and angle are the `tool` of a `Pose`, x runs along the
 instrument, 1 unit = 1 pixel of a 256-pixel-wide picture at size 1. Each has a part drawn before its
 player's arms and, where hands hold something, a part drawn after them. A new instrument needs a row
-here, and its gestures in `motion.PLAY`, `motion.RESTS` and `styles.STYLES`.
+here, and more: docs/training.md lists the tables.
 """
 
 from __future__ import annotations
@@ -79,6 +79,9 @@ INSTRUMENTS: dict[str, Instrument] = {
     "trumpet": Instrument(finish.brass, draw_trumpet, None, _span(0, -9, 46, 10, grows=True)),
     "violin": Instrument(finish.wood, draw_violin, draw_bow, _span(0, -9, 46, 9, grows=True)),
 }
+
+
+DRAWN = tuple(INSTRUMENTS)  # labels that the bandstand plays; it leaves out what has no drawing yet
 
 
 def draw_behind(canvas: Canvas, label: str, pose: Pose, design: Finish) -> None:

@@ -1,6 +1,7 @@
 """YT8M-IPA, the paper's test set of playing actions: key points of frames of 135 listed videos.
 
-In: a folder as the authors publish it. Out: videos with the key points of each of their 40 frames.
+In: a folder as the authors publish it. Out: videos with the key points of each of their 40 frames;
+and, for `data_sets`, the four annotated parts of each video that is there as clips.
 
 ===============================  ================================================================
 `tag_list.instrument.csv`        `Name,index,count`; the order of the labels
@@ -9,6 +10,7 @@ In: a folder as the authors publish it. Out: videos with the key points of each 
 <id>/<a>_<b>.<k>.npy`            picture whose longer side is 256; shape (0,) where nobody plays
 `frame_sizes_inferred.json`      `<Tag>/<id>` -> `{"size": [H, W]}`: not part of what is published,
                                  and not needed where the videos are there
+videos, anywhere below           `<id>.*`; not published, not needed for the annotations alone
 ===============================  ================================================================
 
 Frame k of a fragment stands at its first second plus k times 0.512 s: the time line begins anew in
@@ -18,10 +20,8 @@ walk the list, their temporal figure once, as they key by id; so do `Video.n_lis
 Source: Liu, Yang and Jeng 2018, section V-A3 and Table VI, and the files themselves.
 """
 
-import csv
 import io
 import json
-import re
 import tokenize
 from collections import Counter
 from dataclasses import dataclass
@@ -32,9 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.labels import LABELS
-from ..stream.one_line import one_line, printable, reason_of
-from .clips import ClipError
+from ..stream.one_line import reason_of, shown_path
+from .clips import Clip, ClipError, ClipIndex, in_one_line, make_index, shown
+from .media_files import MediaFiles
 from .paper_metrics import SIDE, PaperTally, Size
+from .tables import ID, rows, whole_text
+from .vocabularies import in_order
 
 Array = NDArray[np.float64]
 
@@ -42,9 +45,7 @@ FRAGMENTS = ((0, 5), (5, 10), (30, 35), (35, 40))  # seconds
 FRAMES = 10  # a fragment
 POINTS_MAX = 64  # key points of a frame; the published ones have 8 at most
 NPY_BYTES_MAX = 128 + 16 * POINTS_MAX + 10_000  # header and points
-TEXT_BYTES_MAX = 10_000_000
 TAGS = {label.capitalize(): label for label in LABELS} | {"Drummer": "drum"}
-VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def read_annotations(root: Path) -> Annotations:
     >>> read_annotations(Path("nowhere"))
     Traceback (most recent call last):
     ...
-    playspot.training.clips.ClipError: nowhere/tag_list.instrument.csv: No such file or directory
+    playspot.training.clips.ClipError: nowhere/tag_list.instrument.csv: no such file
     """
     tags = _read_tags(root / "tag_list.instrument.csv")
     ids = _read_json(root / "video_id.te.json")
@@ -125,8 +126,8 @@ def read_annotations(root: Path) -> Annotations:
         if not names:
             skipped.append((f"video_id.te.json: {tag}", "no list of video ids"))
         for name, n in Counter(names).items():
-            if not VIDEO_ID.fullmatch(name):
-                skipped.append((f"video_id.te.json: {tag}", f"{name[:40]!r} is no video id"))
+            if not ID.fullmatch(name):
+                skipped.append((f"video_id.te.json: {tag}", f"{shown(name)} is no video id"))
                 continue
             folder = root / "action_annotations" / "te" / tag / name
             if not folder.is_dir():
@@ -139,6 +140,50 @@ def read_annotations(root: Path) -> Annotations:
         reason = ": ".join(skipped[0])
         raise ClipError(f"{root}: no annotated video; {len(skipped)} skipped, the first: {reason}")
     return Annotations(tuple(TAGS[tag] for tag in tags), tuple(videos), tuple(skipped))
+
+
+def read(root: Path, annotations: Path | None = None) -> ClipIndex:
+    """Return the annotated parts of the videos that are there, all for the test.
+
+    Parameters
+    ----------
+    root : Path
+    annotations : Path, optional
+        Another folder than `root`, in which the annotations are.
+
+    Raises
+    ------
+    ClipError
+        If the annotations cannot be used.
+    """
+    files = MediaFiles(root)
+    found = read_annotations(annotations or root)
+    skipped = [*files.skipped, *found.skipped]
+    labels: dict[str, list[str]] = {}
+    for video in found.videos:
+        labels.setdefault(video.id, []).append(video.label)
+    clips: list[Clip] = []
+    for name, own in labels.items():
+        path = files.find(name)
+        if path is None:
+            skipped.append((name, "no video of this name below the folder"))
+        else:
+            clips += fragments(path, in_order(own))
+    return make_index(clips, skipped, files.root)
+
+
+def fragments(path: Path, tags: tuple[str, ...] = ()) -> list[Clip]:
+    """Return the annotated parts of a video as clips.
+
+    Examples
+    --------
+    >>> [clip.name for clip in fragments(Path("x.mp4"))]
+    ['x_0-5', 'x_5-10', 'x_30-35', 'x_35-40']
+    """
+    return [
+        Clip(path, None, tags, tags, tags, start=first, end=last, given_split="test")
+        for first, last in FRAGMENTS
+    ]
 
 
 def center_baseline(annotations: Annotations) -> dict[str, Any]:
@@ -207,13 +252,13 @@ def read_points(path: Path) -> Array:
     version = np.lib.format.read_magic(file)
     if version not in readers:
         raise ValueError(f"npy version {version}; 1.0 or 2.0 is read")
-    try:
+    try:  # it is read as Python text: what is nested deep has no end
         shape, _, dtype = readers[version](file)
-    except (SyntaxError, tokenize.TokenError, TypeError) as error:  # it is read as Python text
-        raise ValueError(f"no header of an array ({one_line(str(error))})") from None
+    except (SyntaxError, tokenize.TokenError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"no header of an array ({reason_of(error)})") from None
     if dtype.kind not in "fiu":
         raise ValueError(f"holds {dtype}, not numbers")
-    if shape != (0,) and not (len(shape) == 2 and shape[0] <= POINTS_MAX and shape[1] == 2):
+    if shape != (0,) and shape not in {(n, 2) for n in range(POINTS_MAX + 1)}:
         raise ValueError(f"shape {shape}; expected (P, 2) with P up to {POINTS_MAX}, or (0,)")
     file.seek(0)
     points = np.asarray(np.load(file, allow_pickle=False), np.float64).reshape(-1, 2)
@@ -238,12 +283,11 @@ def _read_frames(
 
 
 def _read_tags(path: Path) -> tuple[str, ...]:
-    rows = list(csv.reader(io.StringIO(_text(path))))
-    tags = [row[0].strip() for row in rows if row and row[0].strip() != "Name"]
+    tags = [row[0] for _, row in rows(path) if row and row[0] != "Name"]
     for tag in tags:
         if tag not in TAGS:
             raise ClipError(
-                f"{path}: unknown tag {printable(tag[:40])!r}; one of {', '.join(TAGS)}"
+                f"{shown_path(path)}: unknown tag {shown(tag)}; one of {', '.join(TAGS)}"
             )
     if not tags or len(set(tags)) < len(tags):
         raise ClipError(f"{path}: expected one row a tag, found {len(tags)}")
@@ -251,22 +295,15 @@ def _read_tags(path: Path) -> tuple[str, ...]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    place, text = shown_path(path), whole_text(path)
     try:
-        content = json.loads(_text(path))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ClipError(f"{path}: cannot be read as JSON ({error})") from None
+        reason = in_one_line(str(error))
+        raise ClipError(f"{place}: cannot be read as JSON ({reason})") from None
     if not isinstance(content, dict):
-        raise ClipError(f"{path}: expected a JSON object, got {type(content).__name__}")
+        raise ClipError(f"{place}: expected a JSON object, got {type(content).__name__}")
     return content
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > TEXT_BYTES_MAX:
-            raise ClipError(f"{path}: larger than {TEXT_BYTES_MAX} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClipError(f"{path}: {reason_of(error)}") from None
 
 
 def _size(entry: Any) -> Size | None:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..stream.sources import FileSource
-from .clips import Clip, ClipError
+from .clips import ClipError
 from .evaluate import OUTPUTS, paper_maps
-from .ipa import FRAGMENTS, FRAMES, Annotations, Video
+from .ipa import FRAGMENTS, FRAMES, Annotations, Video, fragments
+from .media_files import VIDEO_SUFFIXES, MediaFiles
 from .model_scores import ModelScores
 from .paper_metrics import PaperTally, Size, picture_size, places
 from .scores import ClipScores
-
-SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".3gp")
 
 
 def find_videos(folder: Path, annotations: Annotations) -> tuple[dict[str, Path], list[str]]:
@@ -32,13 +31,12 @@ def find_videos(folder: Path, annotations: Annotations) -> tuple[dict[str, Path]
     ClipError
         If the folder holds none of them.
     """
-    if not folder.is_dir():
-        raise ClipError(f"{folder}: no such folder")
+    files = MediaFiles(folder)
     wanted = {video.id for video in annotations.videos}
     found = {
-        path.stem: path
-        for path in sorted(folder.rglob("*"))
-        if path.stem in wanted and path.suffix.lower() in SUFFIXES
+        name: path
+        for name in sorted(wanted)
+        if (path := files.find(name)) is not None and path.suffix.lower() in VIDEO_SUFFIXES
     }
     if not found:
         raise ClipError(f"{folder}: none of the {len(wanted)} videos is here, expected <id>.mp4")
@@ -54,6 +52,8 @@ def with_sizes(
     for name, path in videos.items():
         try:
             with FileSource(path) as source:
+                if not source.info.has_video:
+                    raise ClipError("no picture in it")
                 sizes[name] = picture_size(source.info.width, source.info.height)
         except ValueError as error:
             skipped.append((name, str(error)))
@@ -77,7 +77,7 @@ def score_videos(
         If no video could be scored.
     """
     labels = scorer.found.labels
-    clips = {name: fragments(name, path) for name, path in videos.items()}
+    clips = {name: fragments(path) for name, path in videos.items()}
     wanted = [clip for parts in clips.values() for clip in parts]
     names = {clip.name: (name, n) for name, parts in clips.items() for n, clip in enumerate(parts)}
     found: dict[str, dict[int, ClipScores]] = {}
@@ -100,30 +100,6 @@ def score_videos(
         if tally.aucs or tally.distances
     }
     return {"n_videos": n_videos, "outputs": reports}
-
-
-def fragments(name: str, path: Path) -> list[Clip]:
-    """Return the annotated parts of a video as clips.
-
-    Examples
-    --------
-    >>> [clip.name for clip in fragments("x", Path("x.mp4"))]
-    ['x_0-5', 'x_5-10', 'x_30-35', 'x_35-40']
-    """
-    return [
-        Clip(
-            path,
-            None,
-            (),
-            (),
-            (),
-            start=first,
-            end=last,
-            given_split="test",
-            given_name=f"{name}_{first}-{last}",
-        )
-        for first, last in FRAGMENTS
-    ]
 
 
 def _measure(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engines.engine import Engine, Kind
+from .alone import alone
 from .cache import CachedClip, cache_clips
 from .clips import Clip, ClipError, ClipIndex
 from .config import RECIPES, TrainConfig
@@ -110,44 +111,47 @@ def run_training(job: TrainJob) -> str:
         import torch
     except ImportError:
         raise ClipError(TORCH_IS_MISSING) from None
+    from .run_data import target_of, usable
     from .teacher_cache import teacher_scores
     from .teachers import load_teachers
     from .train import make_fabric, train
 
     engines = load_teachers(config, job.teachers)
+    target = target_of(config)
     torch.set_num_threads(job.threads)
     fabric = make_fabric(config)
-    with fabric.rank_zero_first():  # the others find its features
-        index = read_clips(job)
-        wanted = [*index.split("training"), *index.split("validation")]
-        cached = features_of(wanted, job.data, job.cache, job.processes)
-    if job.kind != "sound":
-        cached = [clip for clip in cached if clip.has_pictures]
-    clips = [clip for clip in cached if clip.clip.split == "training"]
-    validation = [clip for clip in cached if clip.clip.split == "validation"]
-    teachers = None
-    if engines:
-        with (
-            fabric.rank_zero_first(),
-            counting("asking the teachers", sum(clip.n_steps for clip in clips)) as advance,
-        ):
-            teachers = teacher_scores(clips, engines, job.features / "teachers", progress=advance)
     is_first = fabric.is_global_zero
-    bar = losses(f"training {job.kind}", config.steps) if is_first else nullcontext()
-    with bar as progress:
-        result = train(
-            config,
-            clips,
-            validation,
-            job.out,
-            teachers=teachers,
-            resume=not job.fresh,
-            progress=progress,
-            fabric=fabric,
-        )
-    if not is_first:
-        return ""
-    path = export_best(job, config, result, clips, validation, engines)
+    busy = f"{job.out}: another run trains the {job.kind} network there; give another --out"
+    with alone(job.out / f".{job.kind}.lock", busy) if is_first else nullcontext():
+        with fabric.rank_zero_first():  # the others find its features
+            index = read_clips(job)
+            wanted = [*index.split("training"), *index.split("validation")]
+            cached = usable(features_of(wanted, job.data, job.cache, job.processes), config, target)
+        clips = [clip for clip in cached if clip.clip.split == "training"]
+        validation = [clip for clip in cached if clip.clip.split == "validation"]
+        teachers = None
+        if engines:
+            with (
+                fabric.rank_zero_first(),
+                counting("asking the teachers", sum(clip.n_steps for clip in clips)) as advance,
+            ):
+                place = job.features / "teachers"
+                teachers = teacher_scores(clips, engines, place, progress=advance)
+        bar = losses(f"training {job.kind}", config.steps) if is_first else nullcontext()
+        with bar as progress:
+            result = train(
+                config,
+                clips,
+                validation,
+                job.out,
+                teachers=teachers,
+                resume=not job.fresh,
+                progress=progress,
+                fabric=fabric,
+            )
+        if not is_first:
+            return ""
+        path = export_best(job, config, result, clips, validation, engines)
     return (
         f"{path}: clip AUC {result.auc:.3f} on {len(validation)} validation clips "
         f"(best of {len(result.history)} validations, step {result.step})"
@@ -201,7 +205,7 @@ def read_clips(job: TrainJob) -> ClipIndex:
 
 
 def features_of(
-    clips: list[Clip], data: Path, cache: Path | None, processes: int
+    clips: Sequence[Clip], data: Path, cache: Path | None, processes: int
 ) -> list[CachedClip]:
     """Return the clips with their features, computing those that are not in the cache."""
     with counting("features", len(clips)) as advance:

@@ -79,8 +79,8 @@ class MediaFiles:
             best: dict[str, Path] = {}
             for name in sorted(n for n in names if not n.startswith(".")):
                 path = Path(place, name)
-                if path.is_symlink() and not self.holds(path):
-                    self.skipped.append((name, "a link that leads out of the folder"))
+                if reason := self._why_not(path):
+                    self.skipped.append((name, reason))
                 elif path.suffix.lower() not in MEDIA_SUFFIXES:
                     self.others.append(path)
                 elif not name.endswith(OWN_ENDINGS):
@@ -92,6 +92,14 @@ class MediaFiles:
             self.media += [best[stem] for stem in sorted(best)]
             for stem, path in best.items():
                 self._by_stem.setdefault(stem, path)
+
+    def _why_not(self, path: Path) -> str:
+        try:
+            if path.is_symlink() and not self.holds(path):
+                return "a link that leads out of the folder"
+            return "" if path.is_file() else "no regular file"  # a pipe would be waited for
+        except OSError as error:
+            return f"cannot be reached ({error.strerror})"
 
     def holds(self, path: Path) -> bool:
         """Return whether a path lies below the folder, links followed.

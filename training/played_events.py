@@ -42,8 +42,8 @@ def true_events(
     found: dict[str, list[tuple[float, float]]] = {label: [] for label in labels}
     if "players" in truth:
         for player in truth["players"]:
-            spans = player.get("playing", ()) if player.get("label") in found else ()
-            found[player["label"]] += [(float(start), float(end)) for start, end in spans]
+            if player["label"] in found:
+                found[player["label"]] += map(tuple, player.get("playing", ()))
     else:
         for step in truth.get("steps", ()):
             time = step_time(step["step"])

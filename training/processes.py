@@ -103,6 +103,19 @@ def in_processes(
             worker.kill()
 
 
+def n_cores() -> int:
+    """Return how many cores this process may use.
+
+    Examples
+    --------
+    >>> n_cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _cause(code: int | None) -> str:
     if code is not None and code < 0:
         with suppress(ValueError):

@@ -57,9 +57,10 @@ def losses(what: str, total: int) -> Iterator[Callable[[Any], None]]:
                 bar.reset(task, total=report.steps, **state)
             bar.update(task, **state)
             if not console.is_terminal and report.step % max(1, report.steps // 20) == 0:
+                known = f", AUC {report.auc:.3f} (best {report.best_auc:.3f})"
                 print(
-                    f"{what}: step {report.step} of {report.steps}, loss {report.loss:.4f}, "
-                    f"AUC {report.auc:.3f} (best {report.best_auc:.3f})",
+                    f"{what}: step {report.step} of {report.steps}, loss {report.loss:.4f}"
+                    f"{'' if np.isnan(report.auc) else known}",
                     file=sys.stderr,
                 )
 

@@ -1,7 +1,7 @@
 """The clips of a training run: which of them a network can use, and what they ask of it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -102,4 +102,14 @@ def fingerprint(
             tags = clip_tags(clip, config.kind).astype(np.uint8).tobytes().hex()
             digest.update(f"{clip.clip.name}\0{tags}\n".encode())
         digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def teachers_fingerprint(clips: Sequence[CachedClip], teachers: Mapping[str, TeacherScores]) -> str:
+    """Return what tells the scores of these teachers on these clips from those of others."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        said = teachers.get(clip.clip.name, TeacherScores())
+        for scores in (said.sound, said.object_map):
+            digest.update(b"-" if scores is None else np.ascontiguousarray(scores).tobytes())
     return digest.hexdigest()

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from ..models.labels import LABELS
 from .actors import BYSTANDER, IDLE, READY, Actor, Mover
 from .camera import STAGE_WIDTH, Camera
 from .canvas import from_hsv
 from .composer import make_part, make_piece
 from .filming import Film, make_film
-from .instruments import INSTRUMENTS
+from .instruments import DRAWN, INSTRUMENTS
 from .motion import SEATED
 from .music import Interval, Part, Piece
 from .players import make_look
@@ -96,8 +95,8 @@ def make_scene(
     if level not in LEVELS:
         raise SceneError(f"level {level!r} is none of {', '.join(LEVELS)}")
     for label in labels or ():
-        if label not in LABELS:
-            raise SceneError(f"label {label!r} is none of {', '.join(LABELS)}")
+        if label not in DRAWN:
+            raise SceneError(f"label {label!r} is none of {', '.join(DRAWN)}")
     if labels is not None and not 1 <= len(labels) <= 3:
         raise SceneError(f"{len(labels)} labels were given, a scene has 1 to 3 players")
     if not duration >= 2.0:
@@ -116,7 +115,7 @@ def make_scene(
     ]
     offscreen = []
     if rng.random() < {"easy": 0.0, "normal": 0.08, "hard": 0.25, "wild": 0.2}[level]:
-        unseen = [label for label in LABELS if label not in cast]
+        unseen = [label for label in DRAWN if label not in cast]
         label = unseen[rng.integers(len(unseen))]
         offscreen.append(make_part(rng, piece, label, plan_intervals(rng, duration)))
     movers = [_mover(rng, share) for _ in range(2) if rng.random() < rate * 0.6]
@@ -160,8 +159,8 @@ def plan_intervals(rng: Generator, duration: float, *, lively: bool = False) -> 
 def _cast(rng: Generator, seed: int, level: str) -> list[str]:
     shares = (0.6, 0.28, 0.12) if level == "wild" else (0.4, 0.38, 0.22)
     count = 1 if level == "easy" else int(rng.choice((1, 2, 3), p=shares))
-    first = LABELS[seed % len(LABELS)]
-    rest = [LABELS[i] for i in rng.permutation(len(LABELS)) if LABELS[i] != first]
+    first = DRAWN[seed % len(DRAWN)]
+    rest = [DRAWN[i] for i in rng.permutation(len(DRAWN)) if DRAWN[i] != first]
     cast = [first, *rest[: count - 1]]
     if count > 1 and rng.random() < 0.08:
         cast[1] = first  # two of a kind

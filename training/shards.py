@@ -13,7 +13,6 @@ A killed run loses at most the last `FLUSH_AFTER` seconds of work.
 import json
 import os
 import re
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -33,18 +32,6 @@ SHARD_BYTES = 64 << 20
 FLUSH_AFTER = 20.0  # s
 
 _NAME = re.compile(r"\d{1,9}")  # what follows the store's name in that of a file
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is at work in a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed, or the process is no more
-        yield
 
 
 class Shards:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .benchmark_report import machine, versions
-from .report import plain
+from .evaluate_report import plain
 from .slopes import Curve
 from .soak_checks import Check
 from .soak_records import OutputRecords, Records

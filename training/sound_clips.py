@@ -24,7 +24,7 @@ from ..models.labels import LABELS
 from ..stream.timeline import SAMPLE_RATE, n_steps, step_time
 from .clips import Split, split_of_seed
 from .composer import make_part, make_piece
-from .etudes import COMPASS, MANNERS, etude
+from .etudes import COMPASS, MANNERS, SOLOISTS, etude
 from .music import Interval, Note
 from .noises import NOISES
 from .orchestra import LOUDNESS, Player, SoundError, Synth, chosen_synth, perform, synth_name
@@ -171,7 +171,7 @@ def render_sounds(
     chosen_synth(synth)
     jobs, paths = [], []
     for seed in range(first_seed, first_seed + n_clips):
-        mixed = ("easy", "normal", "normal", "hard")[seed // len(LABELS) % 4]
+        mixed = ("easy", "normal", "normal", "hard")[seed // len(SOLOISTS) % 4]
         path = folder / f"sound_{mixed if level == 'mixed' else level}_{seed:06d}{SUFFIX}"
         paths.append(path)
         if not (path.is_file() and path.with_suffix(".json").is_file()):
@@ -224,8 +224,8 @@ def _cast(rng: Generator, seed: int, harshness: float) -> list[str]:
         return []
     count = int(rng.choice((1, 2, 3), p=(0.8 - 0.2 * harshness, 0.15 + 0.1 * harshness,
                                          0.05 + 0.1 * harshness)))  # fmt: skip
-    first = LABELS[seed % len(LABELS)]
-    others = [LABELS[i] for i in rng.permutation(len(LABELS)) if LABELS[i] != first]
+    first = SOLOISTS[seed % len(SOLOISTS)]
+    others = [SOLOISTS[i] for i in rng.permutation(len(SOLOISTS)) if SOLOISTS[i] != first]
     return [first, *others[: count - 1]]
 
 

@@ -14,7 +14,7 @@ from ..stream.one_line import reason_of, shown_path
 from .clips import ClipError
 
 MAX_LINE = 1_000_000  # bytes
-MAX_TEXT = 1_000_000  # bytes of a file that is read whole
+MAX_TEXT = 10_000_000  # bytes of a file that is read whole
 MAX_SECONDS = 1e6  # later in a recording is damage
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a video on YouTube: 11 of these characters
 
@@ -68,7 +68,7 @@ def rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
 
 
 def whole_text(path: Path) -> str:
-    """Return a text of at most 1 MB.
+    """Return a text of at most 10 MB.
 
     Raises
     ------

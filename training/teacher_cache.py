@@ -14,9 +14,10 @@ import numpy as np
 
 from ..engines.engine import Engine, ModelError
 from ..models.labels import LABELS
+from .alone import alone
 from .cache import CachedClip, Progress
 from .scores import fits_cache
-from .shards import Array, Shards, alone
+from .shards import Array, Shards
 from .teacher_run import BATCH, rows_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def teacher_scores(
                 f"{engine.header.name}: has the labels {', '.join(engine.header.labels)}, "
                 f"a teacher must have {', '.join(LABELS)}"
             )
-    with alone(folder):
+    with alone(folder / ".lock"):
         stores = {kind: Shards(folder, f"{kind}-{engine.hash}") for kind, engine in engines.items()}
         stamps = {clip.clip.name: stamp_of(clip) for clip in clips}
         missing = {

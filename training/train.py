@@ -35,7 +35,7 @@ from .config_file import save_config
 from .datasets import Batches, TeacherScores, input_statistics
 from .loss import network_loss
 from .optimiser import learning_rate, make_optimiser
-from .run_data import fingerprint, missing_labels, target_of, usable
+from .run_data import fingerprint, missing_labels, target_of, teachers_fingerprint, usable
 from .run_log import RunLog
 from .validate import label_aucs
 
@@ -134,7 +134,8 @@ def train(
     ------
     TrainingError
         If the loss is no longer finite, no label has a positive clip, the checkpoint belongs to
-        another configuration or other clips, or there is no clip to train or validate on.
+        another configuration, other clips or other teachers, or there is no clip to train or
+        validate on.
     CheckpointError
         If a checkpoint cannot be read or written.
 
@@ -148,16 +149,17 @@ def train(
     clips, validation = (usable(some, config, target) for some in (clips, validation))
     if not validation:
         raise TrainingError(
-            f"no validation clip that the {config.kind} network can use; without one the best "
-            "state is not known"
+            f"no validation clip that the {config.kind} network can use, by which the best state "
+            "would be told; give more clips (of the bandstand those of --seed 100000)"
         )
     batches = Batches(clips, config.kind, config, target, teachers)
     plan = config.in_steps(batches.epoch_steps)
     data = fingerprint(clips, validation, config)
+    taught = teachers_fingerprint(clips, teachers or {})
     last, best = out / f"{config.kind}.last.pt", out / f"{config.kind}.best.pt"
     torch.manual_seed(config.seed)
     net, now = new_network(config), Standing()
-    state = load_state(last, config, data) if resume and last.is_file() else None
+    state = load_state(last, config, data, taught) if resume and last.is_file() else None
     if state is None:
         prepare(net, config, clips)
     net = placed(net, fabric)
@@ -167,8 +169,8 @@ def train(
             net.load_state_dict(state["state_dict"])
             optimiser.load_state_dict(state["optimiser"])
             fabric.strategy.precision.load_state_dict(state["precision"])
-            now = Standing(**state["standing"])
-        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError):
+            now = standing_of(state["standing"])
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
             raise CheckpointError(
                 f"{last}: holds no whole state; begin anew with --fresh"
             ) from None
@@ -183,6 +185,7 @@ def train(
             "step": now.step,
             "standing": asdict(now),
             "data": data,
+            "teachers": taught,
         }
         for path in paths:
             save_checkpoint(path, held)
@@ -208,9 +211,8 @@ def train(
         module.train()
         for layer in early:
             layer.eval()  # a frozen batch normalisation keeps its statistics
-        torch.manual_seed(  # dropout
-            (plan.seed * 2**32 + now.step) * fabric.world_size + fabric.global_rank
-        )
+        number = (plan.seed * 2**32 + now.step) * fabric.world_size + fabric.global_rank
+        torch.manual_seed(number % 2**63)  # dropout; it takes no larger one
         part, wanted, weight = share(inputs, targets, fabric)
         loss = weight * network_loss(module, plan, part, wanted)
         value = float(cast(Tensor, fabric.all_reduce(loss.detach(), reduce_op="mean")))
@@ -249,6 +251,23 @@ def train(
         log.close()
     fabric.barrier()  # so that every process finds the files
     return Result(best, now.best_step, now.best_auc, now.history)
+
+
+def standing_of(saved: Mapping[str, Any]) -> Standing:
+    """Return where a saved run stands.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not as it was saved.
+    """
+    now = Standing(**saved)
+    now.history = [[float(step), float(loss), float(auc)] for step, loss, auc in now.history]
+    for step in (now.step, now.best_step):
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step {step!r}")
+    now.loss, now.best_auc = float(now.loss), float(now.best_auc)
+    return now
 
 
 def make_fabric(config: TrainConfig) -> Fabric:

@@ -1,14 +1,17 @@
 """The command `playspot train`: parse, call, print. PyTorch is imported when it runs."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ..engines.engine import Kind
+from .config import TrainConfig, TrainingError
 from .data_sets import NAMES
-from .jobs import TrainJob, run_training
-from .user_errors import user_errors
+from .jobs import TrainJob, config_of, run_training
+from .user_errors import check_folder, make_folder, user_errors
 
 SETTINGS = "Settings (over those of the file, over those of the recipe)"
 ACTION = "Of the action network"
@@ -34,8 +37,10 @@ def train(
         bool, typer.Option("--fresh", help="Begin anew where a checkpoint of an earlier run lies.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name in the ONNX file, for people.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of PyTorch.")] = 2,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that compute features.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="CPU threads of PyTorch.")] = 2,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that compute features.")
+    ] = 2,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for features. (default: DATA/.features)")
     ] = None,
@@ -112,6 +117,8 @@ def train(
     Example: playspot train action --data clips --out runs --sound runs/sound.onnx
     --object runs/object.onnx
     """  # noqa: D205
+    if steps is not None and epochs is not None:
+        raise typer.BadParameter("--steps and --epochs: give one of them")
     settings: dict[str, Any] = {
         "steps": steps,
         "epochs": epochs,
@@ -123,13 +130,12 @@ def train(
         "seed": seed,
     }
     of_action = {
-        "target": target.upper() if target else None,
+        "target": None if target is None else target.upper(),
         "sound_threshold": sound_threshold,
         "object_threshold": object_threshold,
     }
-    given = [
-        key for key, value in (of_action | {"sound": sound, "object": object_}).items() if value
-    ]
+    teachers = {"sound": sound, "object": object_}
+    given = [key for key, value in (of_action | teachers).items() if value is not None]
     if kind != "action" and given:
         raise typer.BadParameter(f"--{given[0].replace('_', '-')} is for the action network")
     job = TrainJob(
@@ -144,14 +150,49 @@ def train(
         cache,
         fresh,
         name,
-        {"sound": sound, "object": object_},
+        teachers,
         config,
         dataset,
         annotations,
     )
+    _check(job)
     with user_errors():
         if line := run_training(job):
             print(line)
+
+
+def _check(job: TrainJob) -> None:
+    """Refuse what cannot be meant before anything is read: a bad option is exit code 2."""
+    if job.dataset not in (None, *NAMES):
+        raise typer.BadParameter(f"--dataset {job.dataset}: one of {', '.join(NAMES)}")
+    with user_errors():
+        config_of(replace(job, settings={}))  # the recipe and the file alone
+    try:
+        config = config_of(job)
+        if config.kind == "action":
+            _check_target(config, job.teachers)
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from None
+    with user_errors():
+        check_folder(job.data)
+        make_folder(job.out)
+        if job.cache is not None:
+            make_folder(job.cache)
+
+
+def _check_target(config: TrainConfig, teachers: Mapping[str, Path | None]) -> None:
+    try:
+        from .run_data import target_of
+    except ImportError:
+        return  # without PyTorch: `run_training` says so
+    try:
+        target = target_of(config)
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    needs = {"sound": target.needs_sound, "object": target.needs_object} if target else {}
+    for kind, is_needed in needs.items():
+        if is_needed and teachers.get(kind) is None:
+            raise TrainingError(f"target {config.target} needs --{kind}, a trained model")
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -159,7 +200,9 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals:
+        if not (name.strip() and equals):
             raise typer.BadParameter(f"--set {text}: give NAME=VALUE, such as dropout=0.2")
+        if name.strip() == "kind":
+            raise typer.BadParameter(f"--set {text}: the kind is the first argument")
         pairs[name.strip()] = value
     return pairs

@@ -1,6 +1,7 @@
 """The instruments in the words of each data set: **the** place to add an instrument.
 
-One row here and one label in `models/labels.py` make all readers of data sets know it. Names are
+One row here and one label in `models/labels.py` make all readers of data sets, the networks and
+`evaluate` know it; the bandstand leaves it out until it is drawn (docs/training.md). Names are
 compared without regard to case.
 """
 
