@@ -137,9 +137,10 @@ def test_a_checkpoint_of_other_teachers_is_refused(
     made: ModuleType, clips: list[CachedClip], tmp_path: Path
 ) -> None:
     config = made.tiny("action", target="ST05", steps=1)
+    names = [clip.clip.name for clip in clips]
     one, other = (
-        {clip.clip.name: TeacherScores(np.full((made.N_STEPS, 9), score)) for clip in clips}
-        for score in np.float32([0.5, 0.6])
+        dict.fromkeys(names, TeacherScores(np.full((made.N_STEPS, 9), score, np.float32)))
+        for score in (0.5, 0.6)
     )
     train(config, clips, clips, tmp_path, teachers=one)
     with pytest.raises(TrainingError, match="taught by other models; take another --out"):

@@ -252,6 +252,19 @@ def test_a_checkpoint_that_does_not_say_where_it_stands_is_one_clear_error(
         train(made.tiny("sound", steps=1), clips, clips, tmp_path)
 
 
+@pytest.mark.parametrize("momentum", ["x", torch.zeros(3)])
+def test_a_checkpoint_of_another_optimiser_is_one_clear_error(
+    made: ModuleType, clips: list[CachedClip], tmp_path: Path, momentum: Any
+) -> None:
+    train(made.tiny("sound", steps=1), clips, clips, tmp_path)
+    path = tmp_path / "sound.last.pt"
+    state = load_checkpoint(path)
+    state["optimiser"]["state"][0]["exp_avg"] = momentum
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError, match=r"^[^\n]*last\.pt: holds no whole state; begin"):
+        train(made.tiny("sound", steps=1), clips, clips, tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 rubbish", b"\x80\x02cposix\nsystem\n."])
 def test_garbage_in_place_of_the_last_checkpoint_is_one_clear_error(
     made: ModuleType, clips: list[CachedClip], tmp_path: Path, content: bytes

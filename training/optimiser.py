@@ -1,6 +1,8 @@
 """Optimisers and learning rates: the paper's, and those that train from scratch in minutes."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +24,23 @@ def make_optimiser(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     if config.optimiser == "adagrad":
         return torch.optim.Adagrad(weights, rate, weight_decay=decay)
     return torch.optim.AdamW(weights, rate, weight_decay=decay)
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give an optimiser what one of the same configuration remembered; its settings stay.
+
+    Raises
+    ------
+    ValueError, TypeError, LookupError, AttributeError
+        If that does not fit its weights.
+    """
+    optimiser.load_state_dict({**saved, "param_groups": optimiser.state_dict()["param_groups"]})
+    names = {tuple(own) for own in optimiser.state.values()}
+    if len(names) > 1:
+        raise ValueError("something is missing")
+    for weights, own in optimiser.state.items():
+        if any(value.shape not in (weights.shape, torch.Size()) for value in own.values()):
+            raise ValueError("of other weights")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

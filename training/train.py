@@ -34,7 +34,7 @@ from .config import TrainConfig, TrainingError
 from .config_file import save_config
 from .datasets import Batches, TeacherScores, input_statistics
 from .loss import network_loss
-from .optimiser import learning_rate, make_optimiser
+from .optimiser import learning_rate, load_optimiser, make_optimiser
 from .run_data import fingerprint, missing_labels, target_of, teachers_fingerprint, usable
 from .run_log import RunLog
 from .validate import label_aucs
@@ -167,7 +167,7 @@ def train(
     if state is not None:
         try:
             net.load_state_dict(state["state_dict"])
-            optimiser.load_state_dict(state["optimiser"])
+            load_optimiser(optimiser, state["optimiser"])
             fabric.strategy.precision.load_state_dict(state["precision"])
             now = standing_of(state["standing"])
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError):
