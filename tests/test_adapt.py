@@ -415,7 +415,7 @@ def test_a_label_that_was_not_learnt_is_left_undecided() -> None:
 
 def test_clips_of_two_sizes_share_a_canvas_with_nothing_around(tmp_path: Path) -> None:
     from playspot.training.adapt_clips import framed
-    from playspot.training.datasets import TeacherScores
+    from playspot.training.batches import TeacherScores
 
     np.save(tmp_path / "flows.npy", np.ones((9, 2, 144, 256), np.float16))
     np.save(tmp_path / "pictures.npy", np.ones((2, 144, 256, 3), np.uint8))

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 
 import torch
 
-from playspot.training.datasets import (
+from playspot.training.batches import (
     Batches,
     TeacherScores,
     input_statistics,

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from playspot.stream.timeline import SAMPLE_RATE
 from playspot.training.noises import NOISES
-from playspot.training.recording import compressed, levelled, record, room_response
+from playspot.training.recording_chain import compressed, levelled, record, room_response
 from playspot.training.synth import Waveform
 
 

@@ -17,14 +17,14 @@ import typer
 
 from playspot.stream.events import Event, LiveStep, ModelInfo
 from playspot.training.benchmark_commands import soak
-from playspot.training.faults import KINDS, Faults, is_gone
-from playspot.training.ledger import REMEMBERED, Copies, EventLedger, Rows, StepLedger
-from playspot.training.slopes import WARM_UP, Curve, Trend
 from playspot.training.soak_checks import Check, checks
+from playspot.training.soak_faults import KINDS, Faults, is_gone
+from playspot.training.soak_ledger import REMEMBERED, Copies, EventLedger, Rows, StepLedger
 from playspot.training.soak_outputs import Outputs
 from playspot.training.soak_places import Hook
 from playspot.training.soak_records import FaultRecord, OutputRecords, Records
 from playspot.training.soak_run import RunUnderTest
+from playspot.training.soak_slopes import WARM_UP, Curve, Trend
 from playspot.training.soak_watch import JournalFollower
 
 pytestmark = [pytest.mark.live, pytest.mark.clock]

@@ -19,8 +19,8 @@ from playspot.training.config import TrainingError
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from playspot.training.batches import TeacherScores  # noqa: E402
 from playspot.training.checkpoint import load_checkpoint  # noqa: E402
-from playspot.training.datasets import TeacherScores  # noqa: E402
 from playspot.training.train import Report, train  # noqa: E402
 
 RUN = Path(__file__).with_name("made_run.py")

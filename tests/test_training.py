@@ -16,12 +16,12 @@ from playspot.training.config import TrainingError
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from playspot.training.batches import Batches, TeacherScores  # noqa: E402
 from playspot.training.checkpoint import (  # noqa: E402
     CheckpointError,
     load_checkpoint,
     save_checkpoint,
 )
-from playspot.training.datasets import Batches, TeacherScores  # noqa: E402
 from playspot.training.run_data import missing_labels, target_of, usable  # noqa: E402
 from playspot.training.train import Report, load_network, train  # noqa: E402
 

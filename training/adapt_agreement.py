@@ -23,7 +23,7 @@ from ..engines.settings import Decoding, ModalityName
 from ..models.labels import LABELS
 from ..stream.detections import peak
 from ..stream.fusion import Geometry, fuse, grid_shape, resample
-from .datasets import TeacherScores
+from .batches import TeacherScores
 from .evaluate import auc
 
 Maps = NDArray[np.float32]

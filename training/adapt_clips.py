@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.labels import LABELS
+from .batches import TeacherScores
 from .cache import CachedClip
-from .datasets import TeacherScores
 from .targets import Target, make_targets
 
 LEAST_SHARE = 0.1  # of a part's steps: what a label must have to be a tag of the part

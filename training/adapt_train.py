@@ -26,10 +26,10 @@ from .adapt_agreement import Heard, agreement, on_grid, written
 from .adapt_calibrate import calibrate
 from .adapt_clips import counts, framed, tagged, verdict
 from .adapt_models import Teachers, copy_file, copy_teachers, write_decoding
+from .batches import TeacherScores
 from .cache import CachedClip
 from .clips import ClipError
 from .config import TrainConfig
-from .datasets import TeacherScores
 from .progress import counting, losses
 from .run_data import target_of
 from .scores import cached_inputs, score_clip

@@ -111,9 +111,9 @@ def soak(
 
     Example: playspot benchmark soak --sources 8 --minutes 20
     """
-    from .faults import KINDS
     from .soak import Soak
     from .soak_checks import checks
+    from .soak_faults import KINDS
     from .soak_report import document_of, draw, print_soak
     from .soak_run import SoakError
 

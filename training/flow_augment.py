@@ -33,7 +33,7 @@ def warp_flow(stacks: Tensor, theta: Array) -> Tensor:
     ----------
     stacks : Tensor, shape (B, 10, H, W)
     theta : float32, shape (B, 2, 3)
-        As for `datasets.warp`, without turns.
+        As for `batches.warp`, without turns.
     """
     grid = functional.affine_grid(torch.from_numpy(theta), list(stacks.shape), align_corners=False)
     warped = functional.grid_sample(stacks, grid, padding_mode="zeros", align_corners=False)

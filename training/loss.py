@@ -20,7 +20,7 @@ def network_loss(net: nn.Module, config: TrainConfig, inputs: Tensor, targets: T
         Gives logits, (B, K, T) or (B, K, h, w).
     config : TrainConfig
     inputs, targets : Tensor
-        As in the table of `datasets`.
+        As in the table of `batches`.
     """
     smooth = config.label_smoothing
     targets = targets * (1 - 2 * smooth) + smooth

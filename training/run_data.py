@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.labels import LABELS
+from .batches import Batches, TeacherScores, clip_tags
 from .cache import CachedClip
 from .config import TrainConfig, TrainingError
-from .datasets import Batches, TeacherScores, clip_tags
 from .targets import Target, make_targets, parse_target
 
 

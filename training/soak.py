@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .faults import EXTRA, KINDS, Fault, Faults, is_gone
 from .rtsp_server import RtspServer
+from .soak_faults import EXTRA, KINDS, Fault, Faults, is_gone
 from .soak_outputs import SETTLE_TIME, Outputs
 from .soak_records import FaultRecord, OutputRecords, Records
 from .soak_run import RunUnderTest, SoakError, can_mount

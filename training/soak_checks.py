@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..stream.timeline import STEP
-from .ledger import EventLedger
+from .soak_ledger import EventLedger
 from .soak_records import OutputRecords, Records, Worst
 
 NOTICED = 2.0  # s, from kill or stop until the supervisor has cleared the process away

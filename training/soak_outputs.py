@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ..stream.stored_event import captured_at
-from .ledger import Copies, Row
 from .soak_clients import (
     JPEG_END,
     JPEG_START,
@@ -26,6 +25,7 @@ from .soak_clients import (
     fetch,
     fetch_until,
 )
+from .soak_ledger import Copies, Row
 from .soak_places import HOST, SECRET, Broker, Hook, has_row_since, last_line, mosquitto
 from .soak_run import SoakError, free_port, mount, unmount
 

@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from .ledger import Copies, EventLedger, Rows, StepLedger
-from .slopes import Trend
+from .soak_ledger import Copies, EventLedger, Rows, StepLedger
+from .soak_slopes import Trend
 
 
 @dataclass

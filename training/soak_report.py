@@ -9,9 +9,9 @@ from rich.table import Table
 
 from .benchmark_report import machine, versions
 from .evaluate_report import plain
-from .slopes import Curve
 from .soak_checks import Check
 from .soak_records import OutputRecords, Records
+from .soak_slopes import Curve
 from .soak_watch import Witness
 
 if TYPE_CHECKING:

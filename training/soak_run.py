@@ -2,7 +2,7 @@
 
 In: sources and a folder. Out: process ids, the way to reload and to stop it, and leftovers. Needs
 /proc. As root, the run gets a file system of its own for its journal and for /dev/shm, so that both
-can be filled; else the journal's process is forbidden to write (see `faults.py`).
+can be filled; else the journal's process is forbidden to write (see `soak_faults.py`).
 """
 
 import contextlib

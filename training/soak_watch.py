@@ -1,7 +1,7 @@
 """The witness of a soak: a subscriber to everything a run publishes, its journal, its processes.
 
-In: messages, files and /proc. Out: ledgers and trends (`ledger.py`, `slopes.py`) of bounded size.
-One thread; `turn` takes what there is and never waits longer than asked.
+In: messages, files and /proc. Out: ledgers and trends (`soak_ledger.py`, `soak_slopes.py`) of
+bounded size. One thread; `turn` takes what there is and never waits longer than asked.
 """
 
 import os
@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from ..stream.events import Event, LiveStep
 from ..stream.status import PublisherStatus, RunStatus, SourceStatus
-from .faults import EXTRA
-from .ledger import Copies, EventLedger, Rows, StepLedger, is_whole
-from .slopes import Curve, Trend, memory_mb, n_files
+from .soak_faults import EXTRA
+from .soak_ledger import Copies, EventLedger, Rows, StepLedger, is_whole
 from .soak_records import Worst
+from .soak_slopes import Curve, Trend, memory_mb, n_files
 
 TOPICS = "playspot/"
 STEPS, STATUS = "playspot/steps/", "playspot/status/"

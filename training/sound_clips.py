@@ -28,7 +28,7 @@ from .etudes import COMPASS, MANNERS, SOLOISTS, etude
 from .music import Interval, Note
 from .noises import NOISES
 from .orchestra import LOUDNESS, Player, SoundError, Synth, chosen_synth, perform, synth_name
-from .recording import record
+from .recording_chain import record
 from .soundfonts import Timbre, competitors, find_soundfonts, timbres
 from .synth import Waveform, synthesise
 

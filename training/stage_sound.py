@@ -18,7 +18,7 @@ from .clips import split_of_seed
 from .music import Part
 from .noises import NOISES
 from .orchestra import LOUDNESS, Synth, chosen_synth, play_part, synth_name
-from .recording import record
+from .recording_chain import record
 from .scene import Scene
 from .synth import Waveform, clap, coloured_noise, room, synthesise
 

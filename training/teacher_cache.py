@@ -21,7 +21,7 @@ from .shards import Array, Shards
 from .teacher_run import BATCH, rows_of
 
 if TYPE_CHECKING:
-    from .datasets import TeacherScores  # needs PyTorch
+    from .batches import TeacherScores  # needs PyTorch
 
 GEOMETRY = ("stride", "offset")  # of maps, as parts of the picture's longer side
 
@@ -61,7 +61,7 @@ def teacher_scores(
     ValueError
         If a recording cannot be decoded.
     """
-    from .datasets import TeacherScores
+    from .batches import TeacherScores
 
     for engine in engines.values():
         if engine.header.labels != LABELS:

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from ..models.labels import LABELS
 from ..models.net import Net
 from ..models.pretrained import load_early
+from .batches import Batches, TeacherScores, input_statistics
 from .cache import CachedClip
 from .checkpoint import CheckpointError, load_state, new_network, save_checkpoint
 from .checkpoint import load_network as load_network
 from .config import TrainConfig, TrainingError
 from .config_file import save_config
-from .datasets import Batches, TeacherScores, input_statistics
 from .loss import network_loss
 from .optimiser import learning_rate, load_optimiser, make_optimiser
 from .run_data import fingerprint, missing_labels, target_of, teachers_fingerprint, usable

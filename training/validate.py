@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..models.labels import LABELS
 from ..models.net import Net
+from .batches import clip_tags
 from .cache import CachedClip
 from .config import TrainConfig
-from .datasets import clip_tags
 from .evaluate import auc
 
 

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from playspot.training.batches import Batches, TeacherScores, map_shape  # noqa: E402
 from playspot.training.cache import CachedClip  # noqa: E402
-from playspot.training.datasets import Batches, TeacherScores, map_shape  # noqa: E402
 from playspot.training.targets import parse_target  # noqa: E402
 
 
