@@ -46,8 +46,9 @@ def tiny(kind: Any, **changes: Any) -> TrainConfig:
     """Return a configuration that trains in a second, on nothing that is drawn over or blurred."""
     flows = ("camera", "speed", "flow_noise", "still", "blobs", "crop")
     pictures = ("grey", "blur", "cut", "grain")
+    sounds = ("background", "colour", "band_limit", "noise", "mask", "label_smoothing")
     settings = {
-        **dict.fromkeys((*flows, *pictures), 0.0),
+        **dict.fromkeys((*flows, *pictures, *sounds), 0.0),
         "width": 0.05,
         "steps": 6,
         "clips_per_batch": 4,
