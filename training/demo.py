@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-SEED = 300_007  # of the seeds that no model was trained on
+SEED = 300_013  # of the seeds that no model was trained on
 SIZE = (640, 360)
 LEVEL = "normal"
 
