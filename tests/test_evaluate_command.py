@@ -97,7 +97,7 @@ def test_the_command_prints_the_center_baseline_as_json(shared: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)
     assert round(report["spatial_px"]["average"], 2) == 37.25
-    assert report["n"]["violin"] == 15
+    assert report["videos"]["violin"] == 15
 
 
 @pytest.mark.parametrize(

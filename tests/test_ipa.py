@@ -55,7 +55,7 @@ def test_the_center_baseline_of_the_paper_is_reproduced(shared: Path) -> None:
     report = center_baseline(annotations)
     assert report["spatial_px"]["average"] == pytest.approx(37.254, abs=0.001)
     assert {k: round(report["spatial_px"][k], 2) for k in TABLE} == TABLE
-    assert report["n"]["all"] == 135
+    assert report["n"] == 135
 
 
 def test_a_distance_is_that_of_the_middle_of_the_picture(write_ipa: Callable[..., Path]) -> None:
@@ -67,7 +67,7 @@ def test_a_distance_is_that_of_the_middle_of_the_picture(write_ipa: Callable[...
 def test_an_id_that_is_listed_twice_counts_twice_in_space(write_ipa: Callable[..., Path]) -> None:
     annotations = read_annotations(write_ipa("a", "b", "a"))
     assert [video.n_listed for video in annotations.videos] == [2, 1]
-    assert center_baseline(annotations)["n"]["violin"] == 3
+    assert center_baseline(annotations)["videos"]["violin"] == 3
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def rows(report: Mapping[str, Any]) -> list[Row]:
 def _as_paper(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "spatial_px": report["spatial_px"],
-        "n": {"spatial_px": report["n"]},
+        "n": {"spatial_px": report["videos"]},
         "intervals": {"spatial_px": report["intervals"]},
     }
 

@@ -17,7 +17,7 @@ Frame k of a fragment stands at its first second plus k times 0.512 s: the time 
 each fragment. One id is listed twice (guitar): the authors' spatial figure counts it twice, as they
 walk the list, their temporal figure once, as they key by id; so do `Video.n_listed` and its users.
 
-Source: Liu, Yang and Jeng 2018, section V-A3 and Table VI, and the files themselves.
+Source: Liu, Yang and Jeng 2018, sections IV-C2 and V-C, and the files themselves.
 """
 
 import io
@@ -192,8 +192,8 @@ def center_baseline(annotations: Annotations) -> dict[str, Any]:
     Returns
     -------
     report : dict
-        `spatial_px` in pixels and its `intervals`, with `average` and every label; `n` videos and
-        `frames`, with `all` and every label.
+        `spatial_px` in pixels and its `intervals`, with `average` and every label; `n` videos in
+        all; `videos` and `frames`, with `all` and every label.
 
     Raises
     ------
@@ -220,7 +220,8 @@ def center_baseline(annotations: Annotations) -> dict[str, Any]:
     report = tally.report(annotations.labels)
     return {
         "spatial_px": report["spatial_px"],
-        "n": report["n"]["spatial_px"],
+        "n": report["n"]["spatial_px"]["all"],
+        "videos": report["n"]["spatial_px"],
         "frames": report["n"]["frames"],
         "intervals": report["intervals"]["spatial_px"],
     }
