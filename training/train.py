@@ -114,7 +114,7 @@ def train(
     ----------
     config : TrainConfig
     clips, validation : sequence of CachedClip
-        Of one picture size. Those without what the network sees or hears are left out.
+        Of any picture sizes. Those without what the network sees or hears are left out.
     out : Path
         Folder for the checkpoints.
     teachers : mapping of clip name to TeacherScores, optional
