@@ -8,11 +8,8 @@ top left). The same seed gives the same scene, truth and pictures. Needs no torc
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from .canvas import Picture
 from .filming import Film
 from .instruments import DRAWN
 from .orchestra import Synth
+from .processes import all_in_processes
 from .render import Renderer
 from .scene import Scene, SceneError, make_scene
 from .stage_sound import stage_sound
@@ -186,7 +184,8 @@ def render_set(
     done = n_clips - len(missing)
     if progress is not None and done:
         progress(done, n_clips)
-    for _ in _rendered(missing, duration, size, synth, processes):
+    jobs = [(path, seed, duration, size, synth) for path, seed in missing]
+    for _ in all_in_processes(_render_job, jobs, processes=processes):
         done += 1
         if progress is not None:
             progress(done, n_clips)
@@ -200,46 +199,6 @@ def _make_room(paths: set[Path]) -> None:
         for left in folder.glob(".*.mp4.*"):
             if left.with_name(left.name[1:].split(".mp4.")[0] + ".mp4") in paths:
                 left.unlink(missing_ok=True)
-
-
-def _rendered(
-    jobs: Sequence[tuple[Path, int]],
-    duration: float,
-    size: tuple[int, int] | None,
-    synth: Synth,
-    processes: int,
-) -> Iterator[None]:
-    if processes <= 1 or len(jobs) <= 1:
-        for path, seed in jobs:
-            _render_job(path, seed, duration, size, synth)
-            yield
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(processes, len(jobs)), mp_context=context, initializer=_end_with_parent
-    ) as pool:
-        futures = [
-            pool.submit(_render_job, path, seed, duration, size, synth) for path, seed in jobs
-        ]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _end_with_parent() -> None:
-    """See that this process ends when its parent is killed: it would wait for work for ever."""
-    threading.Thread(target=_await_parent, daemon=True).start()
-
-
-def _await_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _render_job(

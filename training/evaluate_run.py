@@ -11,6 +11,7 @@ from typing import Any
 from ..engines.engine import Kind
 from ..engines.metadata import parse_model, read_header, read_model, write_header
 from ..stream.config import Latency
+from ..stream.whole_file import whole_file
 from .clips import ClipError, index_clips, load_truth
 from .evaluate import FUSED, Evaluation, detected_maps, played_steps
 from .jobs import report_skipped
@@ -264,8 +265,7 @@ def record(report: Mapping[str, Any], models: Path) -> list[Path]:
         rounded = {name: round(value, 3) for name, value in alone.items()}
         provenance = header.provenance | {"figures": {"alone": rounded, "fused": figures}}
         write_header(proto, header.model_copy(update={"provenance": provenance}))
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(proto.SerializeToString(deterministic=True))
-        part.replace(path)
+        with whole_file(path) as partial:
+            partial.write_bytes(proto.SerializeToString(deterministic=True))
         paths.append(path)
     return paths

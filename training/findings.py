@@ -35,6 +35,7 @@ from ..engines.engine import Engine, Kind
 from ..engines.metadata import model_hash
 from ..engines.replay import ReplayEngine
 from ..models.labels import LABELS
+from ..stream.whole_file import whole_file
 from .cache import CachedClip, cache_clips
 from .clips import ClipError, index_clips, load_truth
 from .evaluate import Evaluation, step_truths
@@ -394,6 +395,5 @@ def played_share(clips: list[CachedClip]) -> float:
 def write_json(path: Path, document: Any) -> None:
     """Write a document, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -25,6 +24,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from . import findings
 from .clips import ClipError
 from .findings import CHUNK, FIRST_SEEDS, TEACHERS, Settings, Split, needed_teachers
+from .processes import end_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOOK = 0.5  # s between two looks at how far the tasks are
@@ -204,14 +204,7 @@ def _begin(parts: Any) -> None:
     global _parts
     _parts = parts
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 class StoppedError(Exception):

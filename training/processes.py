@@ -1,15 +1,18 @@
-"""A function over many items in several processes, where no item can stop the others.
+"""A function over many items in several processes: all of them, or those that can be done.
 
 In: a function that can be pickled and the arguments of each call. Out: what each call returned, as
 soon as it has, or why it did not: it raised, its process died (a decoder that crashed, no memory),
-or it took too long. A process that died or was killed is replaced.
+or it took too long. A process that died or was killed is replaced. Where one failure is to end all,
+`all_in_processes`.
 """
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -101,6 +104,57 @@ def in_processes(
     finally:
         for worker in workers:
             worker.kill()
+
+
+def all_in_processes(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], *, processes: int
+) -> Iterator[None]:
+    """Yield once for each call of a function that is done; the first failure ends all.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module (not of `__main__`); its own errors are raised here.
+    calls : sequence of tuple
+        Arguments of each call.
+    processes : int
+        1 stays in this process.
+
+    Examples
+    --------
+    >>> len(list(all_in_processes(len, [("a",), ("b",)], processes=1)))
+    2
+    """
+    if processes <= 1 or len(calls) <= 1:
+        for arguments in calls:
+            function(*arguments)
+            yield
+        return
+    with ProcessPoolExecutor(
+        min(processes, len(calls)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=end_with_parent,
+    ) as pool:
+        futures = [pool.submit(function, *arguments) for arguments in calls]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def end_with_parent() -> None:
+    """See that this process ends when its parent is killed: it would wait for work for ever."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def n_cores() -> int:

@@ -8,9 +8,7 @@ clip with the same synthesiser. Some clips have none of the nine in them. Needs 
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +26,7 @@ from .etudes import COMPASS, MANNERS, SOLOISTS, etude
 from .music import Interval, Note
 from .noises import NOISES
 from .orchestra import LOUDNESS, Player, SoundError, Synth, chosen_synth, perform, synth_name
+from .processes import all_in_processes
 from .recording_chain import record
 from .soundfonts import Timbre, competitors, find_soundfonts, timbres
 from .synth import Waveform, synthesise
@@ -178,19 +177,10 @@ def render_sounds(
             jobs.append((path, seed, mixed if level == "mixed" else level, duration, synth))
     if jobs:
         folder.mkdir(parents=True, exist_ok=True)
-    if processes > 1 and len(jobs) > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-            futures = [pool.submit(render_sound, *job) for job in jobs]
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                if progress is not None:
-                    progress(done, len(jobs))
-    else:
-        for done, job in enumerate(jobs, 1):
-            render_sound(*job)
-            if progress is not None:
-                progress(done, len(jobs))
+    done = all_in_processes(render_sound, jobs, processes=processes)
+    for number, _ in enumerate(done, 1):
+        if progress is not None:
+            progress(number, len(jobs))
     return paths
 
 
