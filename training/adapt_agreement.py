@@ -24,12 +24,10 @@ from ..models.labels import LABELS
 from ..stream.detections import peak
 from ..stream.fusion import Geometry, fuse, grid_shape, resample
 from .batches import TeacherScores
-from .evaluate import auc
+from .evaluate import SIDE, auc
 
 Maps = NDArray[np.float32]
 Verdict = NDArray[np.bool_]
-
-SIDE = 256.0  # px
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Says what it skips on standard error and shows progress; `evaluate_command` parses and prints.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from ..engines.engine import Kind
 from ..engines.metadata import parse_model, read_header, read_model, write_header
 from ..stream.config import Latency
 from ..stream.whole_file import whole_file
-from .clips import ClipError, index_clips, load_truth
+from .clips import Clip, ClipError, ClipIndex, index_clips, load_truth
 from .evaluate import FUSED, Evaluation, detected_maps, played_steps
 from .jobs import report_skipped
 from .model_scores import ModelScores
 from .picture_hits import PictureHits
+from .scores import ClipScores
 from .sound_frames import SoundFrames
 from .standard_metrics import StandardMetrics
 
@@ -175,18 +176,14 @@ def run_medleydb(request: Request) -> Report:
     index = read(request.media or request.root, request.root)
     scorer = request.scorer()
     frames = SoundFrames(scorer.found.labels)
-    skipped = list(index.skipped)
-    n_songs = 0
-    for clip, scores in scorer.of(index.clips, kinds=("sound",)):
-        try:
-            truth = activations(request.root, clip.name)
-        except ClipError as error:
-            skipped.append((clip.name, str(error)))
-            continue
+
+    def measure(clip: Clip, scores: ClipScores) -> bool:
+        truth = activations(request.root, clip.name)
         if scores.sound is not None:
             frames.add(scores.sound, scores.n_columns, truth)
-            n_songs += 1
-    return _of_set(request, scorer, skipped, n_songs, "sound", frames)
+        return scores.sound is not None
+
+    return _of_set(request, index, scorer, "sound", frames, measure)
 
 
 def run_imagenet(request: Request) -> Report:
@@ -202,35 +199,39 @@ def run_imagenet(request: Request) -> Report:
     index = read(request.media or request.root, request.root)
     scorer = request.scorer()
     tally = PictureHits(scorer.found.labels)
-    skipped = list(index.skipped)
-    n_pictures = 0
-    for clip, scores in scorer.of(index.clips, kinds=("object",)):
-        try:
-            truth = boxes(request.root, clip.path)
-        except ClipError as error:
-            skipped.append((clip.name, str(error)))
-            continue
+
+    def measure(clip: Clip, scores: ClipScores) -> bool:
+        truth = boxes(request.root, clip.path)
         if scores.object_map is not None:
             tally.add(clip.name, truth, scores)
-            n_pictures += 1
-    return _of_set(request, scorer, skipped, n_pictures, "object", tally)
+        return scores.object_map is not None
+
+    return _of_set(request, index, scorer, "object", tally, measure)
 
 
 def _of_set(
     request: Request,
+    index: ClipIndex,
     scorer: ModelScores,
-    skipped: list[tuple[str, str]],
-    n: int,
-    output: str,
+    kind: Kind,
     tally: SoundFrames | PictureHits,
+    measure: Callable[[Clip, ClipScores], bool],
 ) -> Report:
-    skipped = skipped + scorer.skipped
+    """Return the figures of one model on clips; `measure` says whether there was something."""
+    skipped = list(index.skipped)
+    n = 0
+    for clip, scores in scorer.of(index.clips, kinds=(kind,)):
+        try:
+            n += measure(clip, scores)
+        except ClipError as error:
+            skipped.append((clip.name, str(error)))
+    skipped += scorer.skipped
     report_skipped(skipped)
     if not n:
         reason = f"; the first: {': '.join(skipped[0])}" if skipped else ""
         raise ClipError(f"{request.root}: nothing could be scored, {len(skipped)} skipped{reason}")
     report = {"dataset": request.dataset, "n_clips": n, "split": "test", "n_skipped": len(skipped)}
-    return report | {"outputs": {output: {"paper": tally.report()}}} | scorer.described()
+    return report | {"outputs": {kind: {"paper": tally.report()}}} | scorer.described()
 
 
 def record(report: Mapping[str, Any], models: Path) -> list[Path]:
