@@ -24,7 +24,7 @@ from ..models.labels import LABELS
 from ..stream.detections import peak
 from ..stream.fusion import Geometry, fuse, grid_shape, resample
 from .batches import TeacherScores
-from .evaluate import SIDE, auc
+from .paper_metrics import SIDE, auc
 
 Maps = NDArray[np.float32]
 Verdict = NDArray[np.bool_]
