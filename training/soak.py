@@ -262,10 +262,7 @@ class _Course:
         if outputs is not None:
             self._watch_outputs(outputs, rest)
             records.outputs = OutputRecords(witness.copies, witness.rows, outputs.copies)
-            history = outputs.history()
-            wrong = witness.rows.differences(history, outputs.refilled_since)
-            rows = witness.rows.rows
-            records.outputs.history = [x for x in wrong if x not in rows or rows[x][0] in rest]
+            records.outputs.history = self._wrong_history(outputs, rest)
             records.outputs.until = {name: witness.copies.next_seq(name) for name in run.sources}
         records.stop_seconds = run.stop()
         records.exit_code = run.exit_code
@@ -284,6 +281,21 @@ class _Course:
         """Wait until everybody has got all events of sources that are off."""
         self.witness.read_journal()
         self._wait_for(lambda: outputs.has_all(self.witness.copies, sources), SETTLE_TIME)
+
+    def _wrong_history(self, outputs: Outputs, sources: list[str]) -> list[str]:
+        """Return the ids that HTTP tells otherwise than the journal, of sources that are off."""
+        wrong: list[str] = []
+
+        def is_same() -> bool:  # the database may be a commit behind
+            nonlocal wrong
+            history = outputs.history()
+            known = history | self.witness.rows.rows
+            ids = self.witness.rows.differences(history, outputs.refilled_since)
+            wrong = [id_ for id_ in ids if known[id_][0] in sources]  # the others go on
+            return not wrong
+
+        self._wait_for(is_same, SETTLE_TIME)
+        return wrong
 
     def _finish_outputs(self, outputs: Outputs, records: OutputRecords) -> None:
         records.n_next_run = self._run_again(outputs)
