@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, Header, Kind, ModelError
+from .options import EngineOptions
 
 if TYPE_CHECKING:
-    from .ort import OrtEngine
+    from .model_engine import ModelEngine
     from .replay import ReplayEngine
 
-__all__ = ["Engine", "Header", "Kind", "ModelError", "OrtEngine", "ReplayEngine", "load"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "Header",
+    "Kind",
+    "ModelEngine",
+    "ModelError",
+    "ReplayEngine",
+    "load",
+]
 
 
-_HOME = {"OrtEngine": ".ort", "ReplayEngine": ".replay"}
+_HOME = {"ModelEngine": ".model_engine", "ReplayEngine": ".replay"}
 
 
 def __getattr__(name: str) -> Any:
@@ -30,7 +40,9 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOME[name], __name__), name)
 
 
-def load(path: str | Path, kind: Kind | None = None, *, threads: int = 1) -> Engine:
+def load(
+    path: str | Path, kind: Kind | None = None, *, options: EngineOptions | None = None
+) -> Engine:
     """Return an engine for a model file.
 
     Parameters
@@ -40,8 +52,8 @@ def load(path: str | Path, kind: Kind | None = None, *, threads: int = 1) -> Eng
         such a TOML.
     kind : {"sound", "object", "action"}, optional
         What the model must be.
-    threads : int
-        Inside one operator, see `ort.make_session`.
+    options : EngineOptions
+        What runs it.
 
     Returns
     -------
@@ -53,13 +65,17 @@ def load(path: str | Path, kind: Kind | None = None, *, threads: int = 1) -> Eng
     ModelError
         If the file cannot be used, or is of another kind: one line for the user.
     """
-    from . import metadata, ort, teacher  # here: who loads no model does not pay for ONNX Runtime
+    from . import (  # here: who loads no model does not pay for ONNX Runtime
+        metadata,
+        model_engine,
+        teacher,
+    )
 
     path = Path(path)
     if path.suffix == ".toml" or not metadata.has_header(path):
-        engine: Engine = teacher.load(path, threads=threads)
+        engine: Engine = teacher.load(path, options=options)
     else:
-        engine = ort.OrtEngine(path, threads=threads)
+        engine = model_engine.ModelEngine(path, options=options)
     if kind is not None and engine.header.kind != kind:
         engine.close()
         raise ModelError(f"{path}: a model of kind {engine.header.kind}; give one of kind {kind}")

@@ -18,6 +18,7 @@ from .description import Description, find_description
 from .engine import Engine, Header, ModelError
 from .metadata import find_header, one_line, parse_model, read_model
 from .motion import MotionEngine, motion_header
+from .options import EngineOptions
 from .settings import MODALITIES, Decoding, ModalityName
 
 SETTINGS_FILE = "playspot.toml"  # in a folder of models: the table `decoding`
@@ -44,8 +45,8 @@ class Model:
     origin: str
     description: Description | None = None
 
-    def load(self) -> Engine:
-        """Return the engine.
+    def load(self, options: EngineOptions | None = None) -> Engine:
+        """Return the engine, run as the options say.
 
         Raises
         ------
@@ -55,12 +56,12 @@ class Model:
         if self.path is None:
             return MotionEngine(self.header.labels)
         if self.description is None:
-            from .ort import OrtEngine
+            from .model_engine import ModelEngine
 
-            return OrtEngine(self.path)
+            return ModelEngine(self.path, options=options)
         from .teacher import TeacherEngine
 
-        return TeacherEngine(self.path, self.description)
+        return TeacherEngine(self.path, self.description, options=options)
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,14 @@ class ModelSet:
         Fusion weights and thresholds that go with them.
     notes : tuple of str
         What else to tell the user.
+    options : EngineOptions
+        What runs them.
     """
 
     models: dict[ModalityName, Model]
     decoding: Decoding
     notes: tuple[str, ...] = field(default=())
+    options: EngineOptions = field(default_factory=EngineOptions)
 
     @property
     def headers(self) -> dict[ModalityName, Header]:
@@ -98,7 +102,7 @@ class ModelSet:
         ModelError
             If a model cannot be used.
         """
-        return {name: model.load() for name, model in self.models.items()}
+        return {name: model.load(self.options) for name, model in self.models.items()}
 
     def describe(self) -> list[str]:
         """Return lines for people: which models are used, and how to get better ones."""

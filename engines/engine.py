@@ -7,7 +7,8 @@ is inside (one of our networks, a teacher with its mapping and calibration, a re
 kind       input                                                  output (float32)
 =========  =====================================================  ==========================
 object     pictures, uint8 RGB (B, H, W, 3)                       scores (B, K, h, w)
-action     flow stacks, float32 (B, 10, H, W), pixels per tick    scores (B, K, h, w)
+action     flow stacks, float32 (B, 10, H, W), pixels per tick,   scores (B, K, h, w)
+           or grey frames, uint8 (B, 6, H, W): see `Header.takes`
 sound      front-end windows, float32 (B, ...), see `FrontEnd`    scores (B, K, T)
 =========  =====================================================  ==========================
 
@@ -43,6 +44,9 @@ class Header(BaseModel):
         The axis K, in order.
     front_end : {"paper", "yamnet"} or None
         Sound only: what the mel process computes.
+    takes : {"stacks", "frames"}
+        Action only: flow stacks, or the six grey frames of one, of which the network computes
+        the flow itself.
     picture_side, picture_multiple : int
         Object only: longer side of the pictures in pixels; what both sides are a multiple of.
     stride, offset : float
@@ -62,6 +66,7 @@ class Header(BaseModel):
     name: str
     labels: tuple[str, ...]
     front_end: FrontEnd | None = None
+    takes: Literal["stacks", "frames"] = "stacks"
     picture_side: int = 256
     picture_multiple: int = 1
     stride: float = 32.0
@@ -86,8 +91,12 @@ class Engine(Protocol):
 
     header: Header
     hash: str
-    backend: str
-    precision: str
+
+    @property
+    def backend(self) -> str: ...  # noqa: D102
+
+    @property
+    def precision(self) -> str: ...  # noqa: D102
 
     def __call__(self, batch: NDArray[Any]) -> Scores:
         """Return the scores of a batch; shapes as in the module's table."""

@@ -25,7 +25,8 @@ from ..models.blocks import MapNet
 from ..models.net import Net
 from .engine import Header, Kind, ModelError
 from .metadata import write_header
-from .ort import OrtEngine
+from .model_engine import ModelEngine
+from .options import EngineOptions
 
 OPSET = 18  # what TensorRT 8.6 and ONNX Runtime 1.14 already know
 TOLERANCE = 1e-4  # of a score; single precision summed in another order differs by about 1e-6
@@ -196,7 +197,7 @@ def _strip(proto: ModelProto) -> None:
 
 
 def _check(scores: _Scores, content: bytes, name: str, tolerance: float) -> float:
-    engine = OrtEngine(content)
+    engine = ModelEngine(content, options=EngineOptions(engine="onnx"))
     largest = 0.0
     for shape in _SIZES[scores.net.config.kind]:
         batch = _example(scores.net, shape)

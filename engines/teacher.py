@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .backends import open_network
 from .description import Description, Evidence, find_description, read_description
 from .engine import ModelError, Scores
 from .metadata import model_hash, one_line, parse_model, read_model
-from .ort import make_session
+from .network import Network, Tensor
+from .options import EngineOptions
 
 Values = NDArray[np.float32]
 
@@ -27,15 +29,15 @@ PATCH_FLOOR = 0.001  # in the front end `yamnet`: log(magnitude + floor)
 MIDDLE = slice(22, 74)  # columns of its patch within 0.256 s of the step's time
 
 
-def load(path: str | Path, *, threads: int = 1) -> "TeacherEngine":
+def load(path: str | Path, *, options: EngineOptions | None = None) -> "TeacherEngine":
     """Return the engine of a described model.
 
     Parameters
     ----------
     path : path
         The ONNX file, or the TOML that describes it.
-    threads : int
-        Inside one operator, see `ort.make_session`.
+    options : EngineOptions
+        What runs it.
 
     Raises
     ------
@@ -46,11 +48,11 @@ def load(path: str | Path, *, threads: int = 1) -> "TeacherEngine":
     if path.suffix == ".toml":
         description = read_description(path)
         model = path.with_name(description.file) if description.file else path.with_suffix(".onnx")
-        return TeacherEngine(model, description, threads=threads)
+        return TeacherEngine(model, description, options=options)
     found = find_description(path)
     if found is None:
         raise ModelError(f"{path}: an unknown model; describe it in {path.stem}.toml beside it")
-    return TeacherEngine(path, found, threads=threads)
+    return TeacherEngine(path, found, options=options)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class _Reading:
 
 
 class TeacherEngine:
-    """A described public network, run by ONNX Runtime on the CPU.
+    """A described public network, ready to run.
 
     Parameters
     ----------
@@ -71,8 +73,8 @@ class TeacherEngine:
         The ONNX file.
     description : Description
         What it is.
-    threads : int
-        Inside one operator, see `ort.make_session`.
+    options : EngineOptions
+        What runs it.
 
     Raises
     ------
@@ -86,17 +88,16 @@ class TeacherEngine:
     (1, 9, 10, 18)
     """
 
-    backend = "onnxruntime-cpu"
-    precision = "fp32"
-
-    def __init__(self, model: Path, description: Description, *, threads: int = 1) -> None:
+    def __init__(
+        self, model: Path, description: Description, *, options: EngineOptions | None = None
+    ) -> None:
         content = read_model(model)
         parse_model(content, str(model))
         self.description = description
         self.header = description.header
-        session = make_session(content, str(model), threads=threads)
-        self._input = _pick(model, "input", session.get_inputs(), description.input.name)
-        self._output = _pick(model, "output", session.get_outputs(), description.output.name)
+        network = open_network(content, str(model), options or EngineOptions())
+        self._input = _pick(model, "input", network.inputs, description.input.name)
+        self._output = _pick(model, "output", network.outputs, description.output.name)
         self._rank = len(self._input.shape)
         self._check_shapes(model)
         self._readings = [
@@ -105,10 +106,20 @@ class TeacherEngine:
         # Other readings of the same network are another model: what it said is not to be kept.
         self.hash = model_hash(content + repr((description, self._readings)).encode())
         self._logistic = self._calibration()
-        self._session: Any = session
+        self._network: Network | None = network
         used = [n for r in self._readings for n in (*r.own, *r.support, *r.competitors)]
         if description.output.n_classes and max(used) >= description.output.n_classes:
             raise ModelError(f"{model}: class {max(used)} is beyond its last class")
+
+    @property
+    def backend(self) -> str:
+        """What runs it now."""
+        return "none" if self._network is None else self._network.backend
+
+    @property
+    def precision(self) -> str:
+        """The precision in which it runs now."""
+        return "none" if self._network is None else self._network.precision
 
     def __call__(self, batch: NDArray[Any]) -> Scores:
         """Return the scores of a batch; shapes as in the table of `engine`.
@@ -120,7 +131,7 @@ class TeacherEngine:
         ModelError
             If the network fails on it.
         """
-        if self._session is None:
+        if self._network is None:
             raise ValueError(f"the model {self.header.name!r} is closed; load it again")
         if self.header.kind == "object":
             return self._scores(self._seen(batch))  # (B, K, h, w)
@@ -132,8 +143,10 @@ class TeacherEngine:
         return scores[..., None]  # (B, K, 1)
 
     def close(self) -> None:
-        """Release the session. Calling it twice is harmless."""
-        self._session = None
+        """Release the network. Calling it twice is harmless."""
+        if self._network is not None:
+            self._network.close()
+        self._network = None
 
     def _check_pictures(self, batch: NDArray[Any]) -> None:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3 or not batch.size:
@@ -197,9 +210,10 @@ class TeacherEngine:
         return self._gather(self._probabilities(out)).transpose(0, 1, 4, 2, 3)
 
     def _run(self, x: Values) -> Values:
+        assert self._network is not None
         try:
-            (out,) = self._session.run([self._output.name], {self._input.name: x})
-        except Exception as error:  # the runtime's own exceptions share no base class
+            out = self._network.run({self._input.name: x})[self._output.name]
+        except (ModelError, ValueError) as error:
             raise ModelError(
                 f"the model {self.header.name!r} failed on an input {x.shape} "
                 f"({one_line(error)}); check the sizes in its description"
@@ -278,7 +292,7 @@ class TeacherEngine:
             )
 
 
-def _pick(model: Path, what: str, nodes: list[Any], name: str | None) -> Any:
+def _pick(model: Path, what: str, nodes: tuple[Tensor, ...], name: str | None) -> Tensor:
     """Return the input or output of that name, or the first one without a name."""
     for node in nodes:
         if name is None or node.name == name:

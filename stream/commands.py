@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+from pydantic import ValidationError
 
+from ..engines.options import EngineOptions, FlowWish, Precision, Wish
 from ..engines.settings import Decoding, Mode
 from .addresses import DEFAULT_ENDPOINT, check_endpoint
 from .supervisor import WorkerError
@@ -23,6 +25,18 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 LabelsOption = Annotated[
     str | None, typer.Option(help="Only these instruments, comma-separated. (default: all)")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(help=f"What runs the networks: {', '.join(get_args(Wish))}. (default: auto)"),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="fp32, or one that `playspot compile` made: fp16, bf16, int8."),
+]
+FlowOption = Annotated[
+    str | None,
+    typer.Option(help="Optical flow: auto, farneback, dis (faster, less precise), network (GPU)."),
 ]
 ModelsOption = Annotated[
     Path | None,
@@ -56,6 +70,9 @@ def detect(
         float | None,
         typer.Option(help="Score from which playing begins, 0 to 1. (default: the models')"),
     ] = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
+    flow: FlowOption = None,
     publish: Annotated[
         str,
         typer.Option(
@@ -78,14 +95,16 @@ def detect(
     from ..engines.catalogue import find_models
     from .detect import Outputs
 
+    options = engine_options(engine, precision)
     model_set = find_models(models)
     decoding = decoding_for(model_set.decoding, mode, threshold)
     run_detect(
         files,
-        replace(model_set, decoding=decoding),
+        replace(model_set, decoding=decoding, options=options),
         Outputs(events, steps, timeline, video),
         out,
         wanted=parse_labels(labels, model_set.labels),
+        flow=flow_wish(flow),
         publish=publish,
         as_json=as_json,
     )
@@ -98,6 +117,7 @@ def run_detect(
     out: Path | None,
     *,
     wanted: frozenset[str] = frozenset(),
+    flow: FlowWish = "auto",
     publish: str = "auto",
     as_json: bool = False,
 ) -> None:
@@ -112,6 +132,8 @@ def run_detect(
         Folder for the results; None: beside each file.
     wanted : frozenset of str
         Labels to report; all when empty.
+    flow : {"auto", "farneback", "dis", "network"}
+        How optical flow is computed.
     publish : str
         An endpoint, "auto" or "off".
     as_json : bool
@@ -134,7 +156,10 @@ def run_detect(
         check_endpoint(endpoint)
     reporter = Reporter(as_json=as_json)
     n_failed = 0
-    with Pipeline(models, wanted=wanted, publish=endpoint, may_move=publish == "auto") as pipeline:
+    may_move = publish == "auto"
+    with Pipeline(
+        models, wanted=wanted, flow=flow, publish=endpoint, may_move=may_move
+    ) as pipeline:
         reporter.begin(models.describe(), pipeline.endpoint)
         detection = FileDetection(pipeline, models.labels, outputs, out)
         for path in files:
@@ -202,6 +227,40 @@ def schema(
     if name not in NAMES:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(NAMES)}")
     print(json.dumps(schema_of(name), indent=2))
+
+
+def engine_options(engine: str | None, precision: str | None) -> EngineOptions:
+    """Return what runs the networks; raises a usage error for a value that is none.
+
+    Examples
+    --------
+    >>> engine_options("openvino", None).engine
+    'openvino'
+    """
+    given = {"engine": engine or "auto", "precision": precision}
+    try:
+        return EngineOptions.model_validate(given)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        known = get_args(Wish if name == "engine" else Precision)
+        raise typer.BadParameter(
+            f"--{name} is {given[name]!r}; use one of {', '.join(known)}"
+        ) from None
+
+
+def flow_wish(text: str | None) -> FlowWish:
+    """Return how optical flow is computed; raises a usage error for a value that is none.
+
+    Examples
+    --------
+    >>> flow_wish(None), flow_wish("dis")
+    ('auto', 'dis')
+    """
+    for known in get_args(FlowWish):
+        if text in (known, None):
+            found: FlowWish = known
+            return found
+    raise typer.BadParameter(f"--flow is {text!r}; use one of {', '.join(get_args(FlowWish))}")
 
 
 def parse_labels(text: str | None, known: Sequence[str]) -> frozenset[str]:

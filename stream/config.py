@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ..engines.options import EngineOptions, FlowWish, Precision, Wish
 from ..engines.settings import Decoding, Mode
 from .addresses import DEFAULT_ENDPOINT, check_endpoint
 from .config_model import ConfigModel, Name, Unit, UserPath
@@ -142,6 +143,15 @@ class Config(ConfigModel):
     """Seconds after its capture by which a step is published, or dropped and counted; to 60."""
     latency: Latency = "normal"
     """`low` uses only the past: sooner, less precise."""
+    engine: Wish = "auto"
+    """What runs the networks; `auto` is the best there is, and `playspot doctor` explains it."""
+    precision: Precision | None = None
+    """Of the networks: fp32, or what `playspot compile` made; the compiled one's when not given."""
+    flow: FlowWish = "auto"
+    """Optical flow: farneback (OpenCV), dis (faster, less precise), network (for a GPU); `auto` is
+    the network where a GPU runs it, else farneback."""
+    gpu: int = Field(default=0, ge=0, le=63)
+    """Number of the GPU, where one is used."""
     journal: UserPath | None = None
     """Folder in which events are kept; the user's state folder when not given."""
     memory_limit_mb: float = Field(default=1024, ge=200, le=1_000_000)
@@ -162,6 +172,11 @@ class Config(ConfigModel):
     """HTTP addresses that get events, by a name of your choice."""
     recordings: RecordingsConfig | None = None
     """Pictures and clips of events; off when not given."""
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What runs the networks, in one piece."""
+        return EngineOptions(engine=self.engine, precision=self.precision, device=self.gpu)
 
     @field_validator("publish")
     @classmethod

@@ -16,6 +16,7 @@ from typing import Self
 import zmq
 
 from ..engines.engine import Header, Models
+from ..engines.options import FlowWish
 from .detector_worker import DetectorJob, detect
 from .events import Event, ModelInfo, Step
 from .flow_worker import flow
@@ -56,6 +57,8 @@ class Pipeline:
         Networks and their decoding.
     wanted : frozenset of str
         Labels to report; all when empty.
+    flow : {"auto", "farneback", "dis", "network"}
+        How optical flow is computed.
     publish : str or None
         Endpoint on which subscribers get the events; None to publish nothing.
     may_move : bool
@@ -82,11 +85,13 @@ class Pipeline:
         models: Models,
         *,
         wanted: frozenset[str] = frozenset(),
+        flow: FlowWish = "auto",
         publish: str | None = None,
         may_move: bool = False,
     ) -> None:
         self.system_id = secrets.token_hex(4)
         self._models = models
+        self._flow = flow
         self._job = DetectorJob(models, wanted, self.system_id, publish, may_move)
         self._n_sources = 0
         self._names: set[str] = set()

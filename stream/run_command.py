@@ -4,12 +4,20 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import LabelsOption, ModelsOption, parse_labels
+from .commands import (
+    EngineOption,
+    FlowOption,
+    LabelsOption,
+    ModelsOption,
+    PrecisionOption,
+    parse_labels,
+)
 from .config import Config
 from .configuration import ConfigError, config_of_sources, is_config_file
 from .output_config import WebConfig
@@ -41,6 +49,9 @@ def run(
     latency: Annotated[
         str | None, typer.Option(help="normal, or low: only the past is used.")
     ] = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
+    flow: FlowOption = None,
     budget: Annotated[
         float | None, typer.Option(help="Seconds by which a step is published or dropped.")
     ] = None,
@@ -70,7 +81,15 @@ def run(
     from ..engines.catalogue import find_models
     from .live_run import LiveRun
 
-    settings = {"models": models, "latency": latency, "budget": budget, "publish": publish}
+    settings = {
+        "models": models,
+        "engine": engine,
+        "precision": precision,
+        "flow": flow,
+        "latency": latency,
+        "budget": budget,
+        "publish": publish,
+    }
     of_sources: dict[str, Any] = {"threshold": threshold, "loop": loop or None}
 
     def read() -> Config:
@@ -83,7 +102,7 @@ def run(
         if len(sources) == 1 and is_config_file(sources[0]):
             raise
         raise typer.BadParameter("; ".join(error.lines)) from None
-    model_set = find_models(config.models)
+    model_set = replace(find_models(config.models), options=config.engine_options)
     if wanted := parse_labels(labels, model_set.labels):
         of_sources["labels"] = tuple(sorted(wanted))
         config = read()

@@ -200,8 +200,8 @@ def test_the_example_shows_every_key() -> None:
         (
             of_source("loop: yes") + "cameras: {}",
             "5: cameras: unknown key; there are sources, models, keys, insecure, publish, budget, "
-            "latency, journal, memory_limit_mb, timezone, web, database, jsonl, mqtt, webhooks, "
-            "recordings",
+            "latency, engine, precision, flow, gpu, journal, memory_limit_mb, timezone, web, "
+            "database, jsonl, mqtt, webhooks, recordings",
         ),
     ],
 )  # fmt: skip

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from playspot.engines import Header, Kind, ModelError, OrtEngine, load
+from playspot.engines import Header, Kind, ModelEngine, ModelError, load
 from playspot.engines.metadata import (
     write_header,
 )
+from playspot.engines.ort import OrtNetwork
 
 Write = Callable[[bytes], Path]
 
@@ -116,18 +117,18 @@ def test_scores_are_those_of_the_network(rng: np.random.Generator) -> None:
     weights = numpy_helper.to_array(_model("sound").graph.initializer[0])
     batch = _batch("sound", rng)
     z = np.einsum("bcsk,ock->bos", batch.reshape(2, 384, 2, 16), weights)
-    assert np.allclose(OrtEngine(_bytes("sound"))(batch), 1 / (1 + np.exp(-z)), atol=1e-5)
+    assert np.allclose(ModelEngine(_bytes("sound"))(batch), 1 / (1 + np.exp(-z)), atol=1e-5)
 
 
 def test_a_batch_gives_what_its_parts_give(rng: np.random.Generator) -> None:
-    engine = OrtEngine(_bytes("action"))
+    engine = ModelEngine(_bytes("action"))
     batch = _batch("action", rng)
     parts = np.concatenate([engine(batch[:1]), engine(batch[1:])])
     assert np.allclose(engine(batch), parts, atol=1e-6)
 
 
 def test_a_batch_need_not_be_contiguous(rng: np.random.Generator) -> None:
-    engine = OrtEngine(_bytes("object"))
+    engine = ModelEngine(_bytes("object"))
     batch = _batch("object", rng)[:, :, ::-1]
     assert np.array_equal(engine(batch), engine(np.ascontiguousarray(batch)))
 
@@ -139,15 +140,16 @@ def test_the_hash_is_that_of_the_file(written: Write) -> None:
 
 def test_a_header_can_be_given(written: Write) -> None:
     header = HEADERS["object"].model_copy(update={"name": "renamed"})
-    assert OrtEngine(written(_bytes("object")), header).header.name == "renamed"
+    assert ModelEngine(written(_bytes("object")), header).header.name == "renamed"
 
 
 def test_a_model_may_be_bytes() -> None:
-    assert OrtEngine(_bytes("sound")).header == HEADERS["sound"]
+    assert ModelEngine(_bytes("sound")).header == HEADERS["sound"]
 
 
 def test_a_session_keeps_to_one_thread_and_plans_no_memory_by_shape() -> None:
-    session: Any = OrtEngine(_bytes("sound"))._session
+    network: Any = ModelEngine(_bytes("sound"))._network
+    session = network._session
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     assert not options.enable_mem_pattern
@@ -156,11 +158,11 @@ def test_a_session_keeps_to_one_thread_and_plans_no_memory_by_shape() -> None:
 
 def test_threads_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="threads is 0; use 1 or more"):
-        OrtEngine(_bytes("sound"), threads=0)
+        OrtNetwork(_bytes("sound"), "x", threads=0)
 
 
 def test_a_closed_engine_says_so(rng: np.random.Generator) -> None:
-    engine = OrtEngine(_bytes("sound"))
+    engine = ModelEngine(_bytes("sound"))
     engine.close()
     engine.close()
     with pytest.raises(ValueError, match="'tiny sound' is closed; load it again"):
@@ -182,14 +184,14 @@ def test_a_closed_engine_says_so(rng: np.random.Generator) -> None:
     ],
 )
 def test_a_batch_of_another_type_or_shape_is_refused(kind: Kind, shape: Any, dtype: Any) -> None:
-    engine = OrtEngine(_bytes(kind))
+    engine = ModelEngine(_bytes(kind))
     with pytest.raises(ValueError, match=f"the {kind} model 'tiny {kind}' takes") as caught:
         engine(np.zeros(shape, dtype))
     assert str(caught.value).endswith(f"given is {np.dtype(dtype)} {shape}")
 
 
 def test_a_batch_that_the_network_cannot_take_is_reported_on_one_line() -> None:
-    message = _refusal(OrtEngine(_bytes("action")), np.zeros((1, 10, 8, 8), np.float32))
+    message = _refusal(ModelEngine(_bytes("action")), np.zeros((1, 10, 8, 8), np.float32))
     assert message.startswith("the model 'tiny action' failed on a batch (1, 10, 8, 8)")
 
 
@@ -197,19 +199,19 @@ def test_a_batch_that_the_network_cannot_take_is_reported_on_one_line() -> None:
 
 
 def test_a_header_of_another_kind_than_the_network_is_refused() -> None:
-    message = _refusal(OrtEngine, _bytes("object", HEADERS["action"]))
+    message = _refusal(ModelEngine, _bytes("object", HEADERS["action"]))
     assert "does not take what action models take" in message
 
 
 def test_a_header_with_more_labels_than_scores_is_refused() -> None:
     header = HEADERS["object"].model_copy(update={"labels": ("drum", "flute", "violin")})
-    assert "gives 2 scores for 3 labels" in _refusal(OrtEngine, _bytes("object", header))
+    assert "gives 2 scores for 3 labels" in _refusal(ModelEngine, _bytes("object", header))
 
 
 def test_a_network_without_scores_is_refused() -> None:
     model = _model("object", name="logits")
     write_header(model, HEADERS["object"])
-    assert "has no float32 output `scores`" in _refusal(OrtEngine, model.SerializeToString())
+    assert "has no float32 output `scores`" in _refusal(ModelEngine, model.SerializeToString())
 
 
 def test_an_unknown_operator_is_refused_on_one_line(written: Write) -> None:
@@ -231,9 +233,9 @@ def test_a_model_of_another_kind_than_asked_is_refused(written: Write) -> None:
 def test_the_runtime_prints_nothing_of_its_own(
     written: Write, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _refusal(OrtEngine(_bytes("action")), np.zeros((1, 10, 8, 8), np.float32))
+    _refusal(ModelEngine(_bytes("action")), np.zeros((1, 10, 8, 8), np.float32))
     model = _model("object")
     model.graph.node[-1].op_type = "Frobnicate"
     write_header(model, HEADERS["object"])
-    _refusal(OrtEngine, model.SerializeToString())
+    _refusal(ModelEngine, model.SerializeToString())
     assert capfd.readouterr() == ("", "")

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'playspo
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript", reason="needs onnxscript: pip install 'playspot[train]'")
 
-from playspot.engines import Kind, ModelError, OrtEngine, load  # noqa: E402
+from playspot.engines import Kind, ModelEngine, ModelError, load  # noqa: E402
 from playspot.engines import export as export_module  # noqa: E402
 from playspot.engines.export import export, make_header  # noqa: E402
 from playspot.engines.metadata import read_header  # noqa: E402
@@ -162,11 +162,11 @@ def quick(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_scores_that_differ_from_pytorch_are_not_written(
     quick: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Wrong(OrtEngine):
+    class Wrong(ModelEngine):
         def __call__(self, batch: Any) -> Any:
             return super().__call__(batch) + np.float32(2e-4)
 
-    monkeypatch.setattr(export_module, "OrtEngine", Wrong)
+    monkeypatch.setattr(export_module, "ModelEngine", Wrong)
     path = tmp_path / "sound.onnx"
     path.write_bytes(b"the last good one")
     with pytest.raises(ModelError, match=r"sound.onnx: not written: .*differ by 2.0e-04") as caught:

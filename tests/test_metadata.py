@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from playspot.engines import Header, ModelError, OrtEngine, load
+from playspot.engines import Header, ModelEngine, ModelError, load
 from playspot.engines import metadata as metadata_module
 from playspot.engines.metadata import (
     MAX_HEADER_BYTES,
@@ -112,7 +112,7 @@ def test_random_damage_is_refused_or_harmless(rng: np.random.Generator) -> None:
         for place in rng.integers(0, 400, 3):
             damaged[place] = int(rng.integers(0, 256))
         try:
-            OrtEngine(bytes(damaged)).close()
+            ModelEngine(bytes(damaged)).close()
         except ModelError as error:
             messages.append(str(error))
     assert messages
@@ -121,7 +121,7 @@ def test_random_damage_is_refused_or_harmless(rng: np.random.Generator) -> None:
 
 def test_a_model_without_a_header_is_told_what_it_needs(written: Write) -> None:
     path = written(_model().SerializeToString())
-    assert "without Playspot's header; describe it in a TOML" in _refusal(OrtEngine, path)
+    assert "without Playspot's header; describe it in a TOML" in _refusal(ModelEngine, path)
     assert "describe it in" in _refusal(load, path)
 
 
@@ -205,12 +205,12 @@ def test_two_headers_are_refused() -> None:
     for _ in range(2):
         entry = model.metadata_props.add()
         entry.key, entry.value = "playspot", HEADER.model_dump_json()
-    assert "doubled" in _refusal(OrtEngine, model.SerializeToString())
+    assert "doubled" in _refusal(ModelEngine, model.SerializeToString())
 
 
 def test_a_header_may_say_more_than_is_known() -> None:
     text = HEADER.model_dump_json()[:-1] + ', "colour": "blue"}'
-    assert OrtEngine(_with_text(text)).header == HEADER
+    assert ModelEngine(_with_text(text)).header == HEADER
 
 
 def test_a_header_is_written_over_the_old_one() -> None:
