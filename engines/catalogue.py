@@ -14,10 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .backends import Choice, choose
 from .description import Description, find_description
 from .engine import Engine, Header, ModelError
-from .metadata import find_header, one_line, parse_model, read_model
+from .metadata import find_header, model_hash, one_line, parse_model, read_model
 from .motion import MotionEngine, motion_header
+from .network import Network
 from .options import EngineOptions
 from .settings import MODALITIES, Decoding, ModalityName
 
@@ -45,8 +47,18 @@ class Model:
     origin: str
     description: Description | None = None
 
-    def load(self, options: EngineOptions | None = None) -> Engine:
-        """Return the engine, run as the options say.
+    def choice(self, options: EngineOptions) -> Choice | None:
+        """Return what will run it, or None for the motion measure.
+
+        Raises
+        ------
+        ModelError
+            If the file cannot be read, or what was asked for cannot be.
+        """
+        return None if self.path is None else choose(model_hash(read_model(self.path)), options)
+
+    def load(self, options: EngineOptions | None = None, network: Network | None = None) -> Engine:
+        """Return the engine, run as the options say, or by a network that is there already.
 
         Raises
         ------
@@ -58,10 +70,10 @@ class Model:
         if self.description is None:
             from .model_engine import ModelEngine
 
-            return ModelEngine(self.path, options=options)
+            return ModelEngine(self.path, options=options, network=network)
         from .teacher import TeacherEngine
 
-        return TeacherEngine(self.path, self.description, options=options)
+        return TeacherEngine(self.path, self.description, options=options, network=network)
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,21 @@ class ModelSet:
         return {name: model.load(self.options) for name, model in self.models.items()}
 
     def describe(self) -> list[str]:
-        """Return lines for people: which models are used, and how to get better ones."""
+        """Return lines for people: which models are used, what runs them, where better ones are.
+
+        Raises
+        ------
+        ModelError
+            If an engine was asked for that cannot be.
+        """
         lines = [
             f"{name}: {model.header.name} ({model.origin})" for name, model in self.models.items()
         ]
+        users: dict[str, list[str]] = {}
+        for name, model in self.models.items():
+            if choice := model.choice(self.options):
+                users.setdefault(str(choice), []).append(name)
+        lines += [f"engine of {', '.join(names)}: {choice}" for choice, names in users.items()]
         return [*lines, *self.notes]
 
 

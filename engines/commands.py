@@ -28,12 +28,15 @@ def list_models(
 
     found = find_models(models)
     if as_json:
+        choices = {name: model.choice(found.options) for name, model in found.models.items()}
         rows = [
             {
                 "kind": name,
                 "name": model.header.name,
                 "file": None if model.path is None else str(model.path),
                 "origin": model.origin,
+                "engine": None if (choice := choices[name]) is None else choice.backend,
+                "precision": None if choice is None else choice.precision,
             }
             for name, model in found.models.items()
         ]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .options import EngineOptions
 from .settings import Decoding, ModalityName
 
 Kind = Literal["sound", "object", "action"]
@@ -126,6 +127,11 @@ class Models(Protocol):
     @property
     def decoding(self) -> Decoding:
         """How the scores are fused and decoded."""
+        ...
+
+    @property
+    def options(self) -> EngineOptions:
+        """What runs the networks."""
         ...
 
     def load(self) -> dict[ModalityName, Engine]:

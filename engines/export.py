@@ -1,8 +1,8 @@
-"""A trained network becomes an ONNX file: with its header inside, and checked against PyTorch.
+"""A network becomes an ONNX file: a trained one with its header inside, checked against PyTorch.
 
 The one module here that needs PyTorch (`pip install 'playspot[train]'`). In: a network of
 `playspot.models`. Out: a file that takes and gives what the table in `engine` says, with any
-batch and any size.
+batch and any size; or the file of `flow_net`.
 """
 
 import copy
@@ -22,6 +22,7 @@ from onnx import ModelProto, StringStringEntryProto
 from torch import Tensor, nn
 
 from ..models.blocks import MapNet
+from ..models.flow import FarnebackFlow
 from ..models.net import Net
 from .engine import Header, Kind, ModelError
 from .metadata import write_header
@@ -144,19 +145,72 @@ def export(net: Net, path: str | Path, header: Header, *, tolerance: float = TOL
     return difference
 
 
+def export_flow(path: str | Path, flow: FarnebackFlow | None = None) -> None:
+    """Write the network of `flow_net.FlowNet`: `FarnebackFlow.sequence` for any batch and size.
+
+    Parameters
+    ----------
+    path : path
+        Of the file, in a folder that exists; replaced whole.
+    flow : FarnebackFlow, optional
+        Another than the one of the paper's parameters.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be written.
+
+    Notes
+    -----
+    With the whole pyramid it takes the exporter a minute or two.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ModelError(f"{path}: there is no folder {path.parent}; make it first")
+    proto = _graph(
+        _Sequence(flow or FarnebackFlow()).eval(),
+        torch.zeros(2, 4, 145, 270, dtype=torch.uint8),  # no two sizes the same, none special
+        ("frames", {0: "batch", 1: "frames", 2: "height", 3: "width"}),
+        ("flow", {0: "batch", 1: "flows", 3: "height", 4: "width"}),
+    )
+    _write(path, proto.SerializeToString(deterministic=True))
+
+
+class _Sequence(nn.Module):
+    """The flow network from the input of its file."""
+
+    def __init__(self, flow: FarnebackFlow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.flow.sequence(frames)
+
+
 def _convert(scores: _Scores) -> ModelProto:
     kind = scores.net.config.kind
-    input_name, axes = _INPUT[kind]
+    example = torch.from_numpy(_example(scores.net, _SIZES[kind][0]))
     # Sound: the exporter finds out what its pools ask of the length; DYNAMIC would refuse that.
     size = torch.export.Dim.AUTO if kind == "sound" else torch.export.Dim.DYNAMIC
+    return _graph(scores, example, _INPUT[kind], ("scores", _OUTPUT[kind]), size)
+
+
+def _graph(
+    module: nn.Module,
+    example: Tensor,
+    given: tuple[str, dict[int, str]],
+    found: tuple[str, dict[int, str]],
+    size: Any = torch.export.Dim.DYNAMIC,
+) -> ModelProto:
+    """Return the ONNX graph of a module; its input and output have names, and open axes too."""
     with _quiet():
         program = torch.onnx.export(
-            scores,
-            (torch.from_numpy(_example(scores.net, _SIZES[kind][0])),),
-            input_names=[input_name],
-            output_names=["scores"],
+            module,
+            (example,),
+            input_names=[given[0]],
+            output_names=[found[0]],
             opset_version=OPSET,
-            dynamic_shapes=({axis: size for axis in axes},),
+            dynamic_shapes=({axis: size for axis in given[1]},),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -165,7 +219,7 @@ def _convert(scores: _Scores) -> ModelProto:
         raise RuntimeError("the exporter of PyTorch gave no program")
     proto = program.model_proto
     _strip(proto)
-    for value, names in ((proto.graph.input[0], axes), (proto.graph.output[0], _OUTPUT[kind])):
+    for value, names in ((proto.graph.input[0], given[1]), (proto.graph.output[0], found[1])):
         for axis, name in names.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
     return proto

@@ -33,6 +33,8 @@ class ModelEngine:
         In place of the file's own.
     options : EngineOptions
         What runs it.
+    network : Network, optional
+        What runs it, in place of what the options would open.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class ModelEngine:
         header: Header | None = None,
         *,
         options: EngineOptions | None = None,
+        network: Network | None = None,
     ) -> None:
         name = "the model" if isinstance(model, bytes) else str(model)
         content = model if isinstance(model, bytes) else read_model(Path(model))
@@ -62,12 +65,17 @@ class ModelEngine:
             raise no_header(name)
         self.header = found
         self.hash = model_hash(content)
-        network = open_network(content, name, options or EngineOptions())
+        network = network or open_network(content, name, options or EngineOptions())
         if fault := _fault(network, found):
             network.close()
             raise ModelError(f"{name}: {fault}; {AGAIN}")
         self._network: Network | None = network
         self._input = network.inputs[0]
+
+    @property
+    def network(self) -> Network | None:
+        """What is underneath; None once it is closed."""
+        return self._network
 
     @property
     def backend(self) -> str:

@@ -1,6 +1,11 @@
 """A network run by ONNX Runtime, on the CPU or on a GPU."""
 
+import contextlib
+import ctypes
+import io
 import os
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +16,20 @@ from numpy.typing import NDArray
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
+from .cpu_graph import for_cpu
 from .engine import ModelError
 from .metadata import AGAIN, one_line
 from .network import Arrays, Tensor
+from .ort_binding import Binding
 
 Device = Literal["cpu", "cuda"]
+
+CUDA = "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "arena_extend_strategy": "kSameAsRequested",  # other processes share the GPU's memory
+    "cudnn_conv_algo_search": "HEURISTIC",  # a search would begin anew with each input size
+    "use_tf32": "0",  # fp32 means fp32, so that scores agree with those of the CPU
+}
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(uint8)": np.dtype(np.uint8),
@@ -70,14 +84,41 @@ def make_session(
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     providers: list[Any] = ["CPUExecutionProvider"]
     if device == "cuda":
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": gpu}))
+        if fault := cuda_fault():
+            raise ModelError(f"{name}: ONNX Runtime cannot use the GPU ({fault})")
+        providers.insert(0, (CUDA, {"device_id": str(gpu), **CUDA_OPTIONS}))
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=providers)
+        session = onnxruntime.InferenceSession(model, options, providers, enable_fallback=False)
     except Exception as error:  # the runtime's own exceptions share no base class
         raise ModelError(f"{name}: cannot be loaded ({one_line(error)}); {AGAIN}") from None
-    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        raise ModelError(f"{name}: ONNX Runtime cannot use the GPU; see `playspot doctor`")
+    if device == "cuda" and CUDA not in session.get_providers():
+        raise ModelError(f"{name}: ONNX Runtime does not use GPU {gpu}; see `playspot doctor`")
     return session
+
+
+def has_cuda() -> bool:
+    """Return whether this ONNX Runtime was built with CUDA; not whether there is a GPU."""
+    return CUDA in onnxruntime.get_available_providers()
+
+
+@cache
+def cuda_fault() -> str | None:
+    """Return why the libraries of CUDA that ONNX Runtime needs cannot be loaded, or None.
+
+    It loads them, those that pip installed (`nvidia-*`) before those of the system; ONNX Runtime
+    itself would say nothing and run on the CPU.
+    """
+    if not has_cuda():
+        return "it was built without CUDA; pip install onnxruntime-gpu in place of onnxruntime"
+    home = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
+        ctypes.CDLL(str(home / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(home / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        return f"{one_line(error)}; pip install 'onnxruntime-gpu[cuda,cudnn]', or install CUDA"
+    return None
 
 
 class OrtNetwork:
@@ -93,6 +134,8 @@ class OrtNetwork:
         See `make_session`.
     precision : str
         What to tell of it.
+    as_it_is : bool
+        Not written otherwise for the CPU (`cpu_graph.for_cpu`): what all else is compared with.
 
     Raises
     ------
@@ -109,7 +152,10 @@ class OrtNetwork:
         device: Device = "cpu",
         gpu: int = 0,
         precision: str = "fp32",
+        as_it_is: bool = False,
     ) -> None:
+        if device == "cpu" and not as_it_is:
+            model = for_cpu(model, name, backend="onnx", precision=precision)
         session = make_session(model, name, threads=threads, device=device, gpu=gpu)
         self.inputs = tuple(_tensor(node, name) for node in session.get_inputs())
         self.outputs = tuple(_tensor(node, name) for node in session.get_outputs())
@@ -117,6 +163,7 @@ class OrtNetwork:
         self.precision = precision
         self._name = name
         self._session: onnxruntime.InferenceSession | None = session
+        self._binding = Binding(session, "cuda", gpu) if device == "cuda" else None
 
     def run(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Return every output by name; see `Network.run`."""
@@ -127,14 +174,17 @@ class OrtNetwork:
                 raise ValueError(f"{self._name}: its input {tensor.name} is {tensor}")
         names = [tensor.name for tensor in self.outputs]
         try:
-            found = self._session.run(names, dict(feeds))
+            if self._binding is not None:
+                found = self._binding.run(feeds)
+            else:
+                found = self._session.run(names, dict(feeds))
         except Exception as error:  # the runtime's own exceptions share no base class
             raise ModelError(one_line(error)) from None
         return dict(zip(names, found, strict=True))
 
     def close(self) -> None:
         """Release the session. Calling it twice is harmless."""
-        self._session = None
+        self._session = self._binding = None
 
 
 def _tensor(node: Any, name: str) -> Tensor:

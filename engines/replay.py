@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .engine import Engine, Header, Scores
 from .metadata import model_hash
+from .options import EngineOptions
 from .settings import Decoding, ModalityName
 
 Score = Callable[[NDArray[Any]], NDArray[Any]]
@@ -108,12 +109,15 @@ class ReplayModels:
     decoding : Decoding, optional
     seconds : float
         How long each engine takes for an input.
+    options : EngineOptions
+        What would run networks.
     """
 
     headers: dict[ModalityName, Header]
     scores: dict[ModalityName, Scores]
     decoding: Decoding = field(default_factory=Decoding)
     seconds: float = 0.0
+    options: EngineOptions = field(default_factory=EngineOptions)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -75,6 +75,8 @@ class TeacherEngine:
         What it is.
     options : EngineOptions
         What runs it.
+    network : Network, optional
+        What runs it, in place of what the options would open.
 
     Raises
     ------
@@ -89,13 +91,18 @@ class TeacherEngine:
     """
 
     def __init__(
-        self, model: Path, description: Description, *, options: EngineOptions | None = None
+        self,
+        model: Path,
+        description: Description,
+        *,
+        options: EngineOptions | None = None,
+        network: Network | None = None,
     ) -> None:
         content = read_model(model)
         parse_model(content, str(model))
         self.description = description
         self.header = description.header
-        network = open_network(content, str(model), options or EngineOptions())
+        network = network or open_network(content, str(model), options or EngineOptions())
         self._input = _pick(model, "input", network.inputs, description.input.name)
         self._output = _pick(model, "output", network.outputs, description.output.name)
         self._rank = len(self._input.shape)
@@ -110,6 +117,11 @@ class TeacherEngine:
         used = [n for r in self._readings for n in (*r.own, *r.support, *r.competitors)]
         if description.output.n_classes and max(used) >= description.output.n_classes:
             raise ModelError(f"{model}: class {max(used)} is beyond its last class")
+
+    @property
+    def network(self) -> Network | None:
+        """What is underneath; None once it is closed."""
+        return self._network
 
     @property
     def backend(self) -> str:

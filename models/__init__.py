@@ -1,4 +1,4 @@
-"""The three networks, in PyTorch: sound, object and action.
+"""The networks, in PyTorch: sound, object and action, and optical flow in front of action.
 
 `LABELS` needs nothing; the networks need PyTorch, which is imported when one is first asked for.
 
@@ -17,6 +17,7 @@ from .labels import LABELS
 if TYPE_CHECKING:
     from .action import ActionNet
     from .blocks import NetConfig, Standardise, n_parameters
+    from .flow import FarnebackFlow
     from .net import Net, build
     from .object import ObjectNet
     from .sound import SoundNet
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LABELS",
     "ActionNet",
+    "FarnebackFlow",
     "Net",
     "NetConfig",
     "ObjectNet",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOME = {
     "ActionNet": ".action",
+    "FarnebackFlow": ".flow",
     "Net": ".net",
     "NetConfig": ".blocks",
     "ObjectNet": ".object",

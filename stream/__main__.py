@@ -12,8 +12,10 @@ from typer.exceptions import TyperException
 from ..engines.commands import models_app
 from ..training.adapt_command import adapt
 from ..training.benchmark_commands import benchmark_app
+from ..training.compile_command import compile_models
 from ..training.data_commands import data_app
 from ..training.demo import demo
+from ..training.doctor_command import doctor
 from ..training.evaluate_command import evaluate
 from ..training.train_command import train
 from . import commands
@@ -42,6 +44,8 @@ app.command()(commands.listen)
 app.command()(report)
 app.command()(demo)
 app.add_typer(models_app, name="models")
+app.command("compile")(compile_models)
+app.command()(doctor)
 app.command()(probe)
 app.command()(devices)
 app.command()(validate)

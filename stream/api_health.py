@@ -24,6 +24,8 @@ class Readiness(BaseModel):
     status: Literal["ready"] = "ready"
     live: list[str]
     """Sources that play."""
+    building: float | None = None
+    """How much of the plans of another engine is built, 0 to 1; detections are made meanwhile."""
 
 
 def health_routes(web: Web) -> APIRouter:
@@ -44,7 +46,8 @@ def health_routes(web: Web) -> APIRouter:
         playing = [name for name, source in web.live.sources.items() if source.state == "live"]
         if not playing:
             raise HTTPException(503, "no source is live")
-        return Readiness(live=playing)
+        run = web.live.run
+        return Readiness(live=playing, building=None if run is None else run.building)
 
     @routes.get(
         "/metrics",

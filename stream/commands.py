@@ -144,6 +144,7 @@ def run_detect(
     typer.Exit
         With code 1 if a file failed.
     """
+    from .building import building_line
     from .detect import FileDetection
     from .detect_report import Reporter
     from .jsonl import check_writable
@@ -160,7 +161,8 @@ def run_detect(
     with Pipeline(
         models, wanted=wanted, flow=flow, publish=endpoint, may_move=may_move
     ) as pipeline:
-        reporter.begin(models.describe(), pipeline.endpoint)
+        plans = [] if pipeline.building is None else [building_line(pipeline.building)]
+        reporter.begin([*models.describe(), pipeline.flow, *plans], pipeline.endpoint)
         detection = FileDetection(pipeline, models.labels, outputs, out)
         for path in files:
             with reporter.file(path) as view:

@@ -42,7 +42,12 @@ def most_steps(budget: float) -> int:
 
 @dataclass
 class Pace:
-    """How long the detector's work takes of late, and what follows from it.
+    """How long the work of a process takes of late, and what follows from it.
+
+    Attributes
+    ----------
+    most : int
+        How many steps are done at once at most.
 
     Examples
     --------
@@ -54,6 +59,7 @@ class Pace:
     (0.32, 2)
     """
 
+    most: int = MAX_BATCH
     _recent: "deque[tuple[float, int]]" = field(default_factory=lambda: deque(maxlen=N_RECENT))
 
     def add(self, seconds: float, n_steps: int) -> None:
@@ -72,9 +78,11 @@ class Pace:
 
     @property
     def batch(self) -> int:
-        """How many steps to score at once, so that a batch takes `BATCH_TIME` at most."""
+        """How many steps to do at once, so that a batch takes `BATCH_TIME` at most."""
         slowest = max((seconds / n for seconds, n in self._recent), default=0.0)
-        return min(MAX_BATCH, max(1, int(BATCH_TIME / slowest))) if slowest else MAX_BATCH
+        if not slowest:
+            return min(self.most, MAX_BATCH)
+        return min(self.most, max(1, int(BATCH_TIME / slowest)))
 
 
 @dataclass(frozen=True)

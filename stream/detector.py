@@ -6,7 +6,7 @@ it directly, and both get the same, since all state of a source lies in its `Sou
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..engines.engine import Engine
@@ -120,7 +120,7 @@ def modalities_of(info: SourceInfo) -> set[ModalityName]:
     return found
 
 
-def model_info(engines: dict[ModalityName, Engine]) -> ModelInfo:
+def model_info(engines: Mapping[ModalityName, Engine]) -> ModelInfo:
     """Return the `model` field of events: what all engines are, in one record."""
     parts = [engines[name] for name in sorted(engines)]
     return ModelInfo(

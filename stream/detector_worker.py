@@ -17,6 +17,7 @@ import zmq
 
 from ..engines.engine import Models
 from ..engines.settings import ModalityName
+from .building import building
 from .detector import Detector, StepResult, model_info
 from .event_log import EventLog
 from .events import Event
@@ -90,7 +91,9 @@ class DetectorWorker:
         self._is_stopped = False
         signal.signal(signal.SIGTERM, self._stop)
         endpoint = None if self._publisher is None else self._publisher.endpoint
-        worker.tell("ready", endpoint=endpoint, model=self._model.model_dump())
+        worker.tell(
+            "ready", endpoint=endpoint, model=self._model.model_dump(), building=building(engines)
+        )
 
     def serve(self) -> None:
         """Work until asked to stop by SIGTERM."""
@@ -163,9 +166,19 @@ class DetectorWorker:
     def _advance(self, source: int) -> None:
         for result in self._detector.results(source):
             self._emit(source, result)
+            self._note_model()
             self._worker.progress()
         if self._detector.sources[source].aligner.is_done:
             self._close(source, "end_of_stream")
+
+    def _note_model(self) -> None:
+        """Take note of it when the networks run on something else from the next step on."""
+        model = model_info(self._detector.engines)
+        if model != self._model:
+            self._model = model
+            for served in self._served.values():
+                served.log.model = model
+            self._worker.tell("model", model=model.model_dump())
 
     def _emit(self, source: int, result: StepResult) -> None:
         arrived = self._served[source].arrived.pop(result.step.step, None)

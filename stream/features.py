@@ -8,7 +8,7 @@ a minute takes about 0.2 GB.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..engines.engine import FrontEnd
 from .config import Latency
 from .flow import FlowStack
+from .flow_method import FARNEBACK, FlowMethod
 from .latency import flow_stream, sound_windows
 from .media import AudioChunk, End, Frame, GreyFrame, Picture, SourceInfo
 from .mel import LogMel, MelStream
@@ -39,7 +40,8 @@ class Features:
         RGB; None without video. A step without a picture of its own has the one before it (at the
         start: the first).
     stacks : float32, shape (n_steps, 10, H, W), or None
-        Flow in pixels per tick; None without video. A step without frames has no motion.
+        Flow in pixels per tick, or the frames, uint8 (n_steps, 6, H, W), see `FlowStack`; None
+        without video. A step without frames has no motion.
     windows : list of SoundWindow, or None
         One a step; None without sound, or if not asked for.
     log_mel : float32, shape (384, T), or None
@@ -54,7 +56,7 @@ class Features:
     n_steps: int
     duration: float
     pictures: NDArray[np.uint8] | None
-    stacks: NDArray[np.float32] | None
+    stacks: NDArray[Any] | None
     windows: list[SoundWindow] | None
     log_mel: LogMel | None
     picture_missing: NDArray[np.bool_]
@@ -72,6 +74,7 @@ def features(
     front_end: FrontEnd = "paper",
     latency: Latency = "normal",
     has_windows: bool = True,
+    flow: FlowMethod | None = FARNEBACK,
 ) -> Features:
     """Return everything that the three networks see of a media file.
 
@@ -88,6 +91,8 @@ def features(
         `low`: stacks, windows and log-mel with nothing that comes after their step.
     has_windows : bool
         False: the log-mel of the whole sound alone, which is half the work.
+    flow : FlowMethod or None
+        How flow is computed; None for an action model that takes frames.
 
     Returns
     -------
@@ -103,7 +108,8 @@ def features(
     >>> features("concert.mp4").stacks.shape  # doctest: +SKIP
     (20, 10, 144, 256)
     """
-    flow, windows, mel = flow_stream(latency), sound_windows(front_end, latency), MelStream()
+    windows, mel = sound_windows(front_end, latency), MelStream()
+    motion = flow_stream(latency, flow)
     pictures: dict[int, Frame] = {}
     stacks: list[FlowStack] = []
     sound: list[SoundWindow] = []
@@ -118,7 +124,7 @@ def features(
             if isinstance(item, Picture):
                 pictures[item.step] = item.image
             elif isinstance(item, GreyFrame):
-                stacks += flow.push(item)
+                stacks += motion.push(item)
             elif isinstance(item, AudioChunk):
                 if has_windows:
                     sound += windows.push(item)
@@ -126,7 +132,7 @@ def features(
                     columns.append(mel.push(item.waveform))
             else:
                 ending = item
-    stacks += flow.flush()
+    stacks += motion.flush()
     info, n_steps = source.info, ending.n_steps
     has_windows = has_windows and info.has_audio
     sound = (sound + windows.flush(n_steps))[:n_steps] if has_windows else []
@@ -157,9 +163,7 @@ def _held(pictures: Mapping[int, Frame], n_steps: int) -> NDArray[np.uint8] | No
     return np.stack(images)
 
 
-def _or_still(
-    stacks: Mapping[int, NDArray[np.float32]], n_steps: int
-) -> NDArray[np.float32] | None:
+def _or_still(stacks: Mapping[int, NDArray[Any]], n_steps: int) -> NDArray[Any] | None:
     if not stacks:
         return None
     still = np.zeros_like(next(iter(stacks.values())))

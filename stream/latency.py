@@ -12,6 +12,7 @@ import numpy as np
 from ..engines.engine import FrontEnd
 from .config import Latency
 from .flow import FLOW_LOOK_AHEAD, FlowStream
+from .flow_method import FARNEBACK, FlowMethod
 from .media import AudioChunk
 from .timeline import SAMPLE_RATE, STEP_SAMPLES, tick_time
 from .windows import SoundWindow, WindowStream, sound_reach, window_stream
@@ -78,9 +79,9 @@ def steps_to_settle(front_end: FrontEnd | None, latency: Latency) -> int:
     return -(-(before + (after if latency == "low" else 0)) // STEP_SAMPLES)
 
 
-def flow_stream(latency: Latency) -> FlowStream:
-    """Return a new stream of flow stacks."""
-    return FlowStream(delay=FLOW_LOOK_AHEAD if latency == "low" else 0)
+def flow_stream(latency: Latency, method: FlowMethod | None = FARNEBACK) -> FlowStream:
+    """Return a new stream of flow stacks; of frames, without a method."""
+    return FlowStream(method, delay=FLOW_LOOK_AHEAD if latency == "low" else 0)
 
 
 def sound_windows(front_end: FrontEnd | None, latency: Latency) -> WindowStream:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..engines.engine import Models
 from ..engines.settings import MODALITIES, Decoding, ModalityName
+from .building import building, is_slow_next
 from .config import Latency, decoding_of
 from .deadlines import Deadlines, Pace, most_steps
 from .detector import modalities_of, model_info
@@ -116,6 +117,7 @@ class DetectorStage:
         self._clock, self._between = clock, between
         self._most = most_steps(deadlines.budget)
         self._pace = Pace()
+        self._model: dict[str, Any] = {}
         self._turns = Turns()
         self._roster: Roster[_Watched] = Roster(self._watch)
 
@@ -226,6 +228,7 @@ class DetectorStage:
 
     def _score(self, batch: list[_Due]) -> None:
         begun = self._clock()
+        self._model = model_info(self._scorer.engines).model_dump()  # before one may switch over
         for due in batch:
             due.watched.grid = due.watched.grid or grid_of(due.inputs.inputs)
         for due, maps in zip(batch, self._maps(batch), strict=True):
@@ -269,6 +272,7 @@ class DetectorStage:
             dropped=dict(watched.dropped),
             modalities=statuses,
             record=scored.step.model_dump(mode="json"),
+            model=self._model,
             seen=_seen(scored),
             **({"heat_labels": labels} if labels else {}),
         )
@@ -336,7 +340,11 @@ def detect_live(worker: Worker, run: str, job: LiveDetectorJob) -> None:
         Deadlines(job.budget, look_ahead(front_end, job.latency)),
         out,
         worker.measures,
-        between=worker.beat,
+        between=lambda: worker.beat(patience=LOAD_PATIENCE if is_slow_next(engines) else None),
     )
+    worker.also = lambda: {
+        "model": model_info(engines).model_dump(),
+        "building": building(engines),
+    }
     worker.tell("ready", model=model_info(engines).model_dump())
     serve(worker, inputs, stage)

@@ -1,19 +1,22 @@
 """The flow process of a live run: grey frames of every source in, flow stacks out, in time.
 
-Frames are kept until their stack's turn has come; only then is its flow computed. A stack that
-touches a frame which did not arrive is not made up: the step's flow is told to be `stale`, as it is
-when there was no time for it.
+Frames are kept until their stack's turn has come; only then is its flow computed, by a network for
+the stacks of all sources that wait. A stack that touches a frame which did not arrive is not made
+up: the step's flow is told to be `stale`, as it is when there was no time for it.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .config import Latency
-from .deadlines import most_steps, stage_limit
+from .deadlines import Pace, most_steps, stage_limit
 from .fair_queue import Turns
-from .flow import FlowStream
+from .flow import FlowStack, FlowStream, Ready, stacks_of
+from .flow_choice import FlowSettings, flow_line
+from .flow_method import FARNEBACK, FlowMethod
 from .inputs import stack_message
 from .latency import flow_look_ahead, flow_stream
 from .measure import Measures
@@ -27,9 +30,10 @@ from .timeline import TICKS_PER_STEP, step_time, tick_time
 from .worker import Worker
 
 GREY, STACKS = "grey", "stacks"
+LOAD_PATIENCE = 60.0  # seconds for a network to load, and for its first run of a size
 
 # What is to be sent, in order: a stack still to be computed, or a message as it is.
-Item: TypeAlias = tuple[int, FlowStream] | Message
+Item: TypeAlias = Ready | Message
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,13 @@ class LiveFlowJob:
     budget : float
         Seconds from capture to publishing.
     latency : {"normal", "low"}
+    flow : FlowSettings
+        How flow is computed.
     """
 
     budget: float
     latency: Latency = "normal"
+    flow: FlowSettings = field(default_factory=FlowSettings)
 
 
 @dataclass
@@ -70,12 +77,26 @@ class FlowStage:
         Drops: "late", and "lost" for the steps that touch a missing frame.
     clock : callable
         `time.monotonic`, or what a test has in its place.
+    method : FlowMethod or None
+        How flow is computed; None: not at all, and steps come with their frames.
+    before_slow : callable
+        Called before what may take seconds: the first run of a network on inputs of a size, or of
+        such a number.
     """
 
     def __init__(
-        self, job: LiveFlowJob, out: Outlet, measures: Measures, clock: Clock = time.monotonic
+        self,
+        job: LiveFlowJob,
+        out: Outlet,
+        measures: Measures,
+        clock: Clock = time.monotonic,
+        method: FlowMethod | None = FARNEBACK,
+        before_slow: Callable[[], None] = lambda: None,
     ) -> None:
         self._latency: Latency = job.latency
+        self._method, self._before_slow = method, before_slow
+        self._pace = Pace(1 if method is None else method.batch)
+        self._seen: set[tuple[tuple[int, ...], int]] = set()  # size, and so many of it
         self._limit = stage_limit(job.budget, flow_look_ahead(job.latency))
         self._most = most_steps(job.budget)
         self._out, self._measures, self._clock = out, measures, clock
@@ -107,23 +128,52 @@ class FlowStage:
         self._shorten(frames)
 
     def work(self) -> bool:
-        """Compute the stack of one step; return whether there may be more to do."""
+        """Compute the stacks of a few steps; return whether there may be more to do."""
         now = self._clock()
         self._roster.look(now)
         for frames in self._roster:
             self._pass_on(frames, now)
-        waiting = {name: s for name, s in self._roster.first().items() if s.line}
-        for name in self._turns.order(waiting):
-            self._turns.take(name)
-            item = waiting[name].line.popleft()
-            assert not isinstance(item, Message)  # those were passed on
-            step, stream = item
-            time_ = step_time(step)
-            stack = stream.stack(step)
-            number = waiting[name].session.number
-            self._out.give(stack_message(number, stack, waiting[name].labelled(time_)))
-            return True
-        return False
+        batch = self._batch()
+        for (frames, _), stack in zip(batch, self._computed(batch), strict=True):
+            data = frames.labelled(step_time(stack.step))
+            self._out.give(stack_message(frames.session.number, stack, data))
+        return bool(batch)
+
+    def _batch(self) -> list[tuple[_Frames, Ready]]:
+        """Take the steps whose turn it is, one of each source and then the next of each."""
+        batch: list[tuple[_Frames, Ready]] = []
+        waiting, most = self._roster.first(), self._pace.batch
+        while waiting and len(batch) < most:
+            # What is behind a message must not overtake it.
+            waiting = {
+                name: frames
+                for name, frames in waiting.items()
+                if frames.line and not isinstance(frames.line[0], Message)
+            }
+            for name in self._turns.order(waiting)[: most - len(batch)]:
+                self._turns.take(name)
+                item = waiting[name].line.popleft()
+                assert not isinstance(item, Message)
+                batch.append((waiting[name], item))
+        return batch
+
+    def _computed(self, batch: list[tuple[_Frames, Ready]]) -> list[FlowStack]:
+        if not batch:
+            return []
+        if self._may_be_slow(batch):
+            self._before_slow()
+        begun = self._clock()
+        stacks = stacks_of([ready for _, ready in batch])
+        self._pace.add(self._clock() - begun, len(batch))
+        return stacks
+
+    def _may_be_slow(self, batch: list[tuple[_Frames, Ready]]) -> bool:
+        if self._method is None or self._method.batch == 1:
+            return False
+        counts = Counter(stream.frames(step)[0].shape for _, (stream, step) in batch)
+        is_new = not counts.items() <= self._seen
+        self._seen |= counts.items()
+        return is_new or self._method.is_slow_next
 
     def _add(self, frames: _Frames, message: Message) -> None:
         tick = message.index
@@ -135,7 +185,7 @@ class FlowStage:
             if frames.stream is not None:
                 self._finish(frames, None, own)
             self._miss(frames, own, is_stale=not is_first)
-            frames.stream = flow_stream(self._latency)
+            frames.stream = flow_stream(self._latency, self._method)
             frames.first_tick = float("-inf") if is_first else tick
         frames.next_tick = tick + 1
         assert frames.stream is not None
@@ -152,7 +202,7 @@ class FlowStage:
                 frames.stream.skip(step)
                 self._miss(frames, step + 1, is_stale=True)
             else:
-                frames.line.append((step, frames.stream))
+                frames.line.append((frames.stream, step))
                 frames.next_step = step + 1
 
     def _finish(self, frames: _Frames, message: Message | None, until: int) -> None:
@@ -188,7 +238,7 @@ class FlowStage:
         while frames.line:
             item = frames.line[0]
             if not isinstance(item, Message):
-                if now <= frames.captured(step_time(item[0])) + self._limit:
+                if now <= frames.captured(step_time(item[1])) + self._limit:
                     return
                 item = self._leave_out(frames, item)
             self._out.tell(item)
@@ -198,8 +248,8 @@ class FlowStage:
         if frames.end is not None or frames.is_broken:
             self._roster.remove(frames)
 
-    def _leave_out(self, frames: _Frames, item: tuple[int, FlowStream]) -> Message:
-        step, stream = item
+    def _leave_out(self, frames: _Frames, item: Ready) -> Message:
+        stream, step = item
         stream.skip(step)
         self._measures.drop(frames.name, "late")
         return _gap(frames, step, is_stale=True)
@@ -224,4 +274,13 @@ def flow_live(worker: Worker, run: str, job: LiveFlowJob) -> None:
     """Be the flow process of a live run."""
     frames = pull(worker.context, run, GREY, queue=LIVE_QUEUE)
     out = outlet(worker, push(worker.context, run, STACKS, queue=LIVE_QUEUE))
-    serve(worker, {GREY: frames}, FlowStage(job, out, worker.measures))
+
+    def be_patient() -> None:
+        worker.beat(patience=LOAD_PATIENCE)
+
+    be_patient()
+    method = job.flow.open()
+    worker.tell("ready", flow=flow_line(method))
+    measures = worker.measures
+    stage = FlowStage(job, out, measures, method=method, before_slow=be_patient)
+    serve(worker, {GREY: frames}, stage)

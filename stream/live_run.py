@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 from pydantic import BaseModel
@@ -20,9 +20,11 @@ from ..engines.catalogue import ModelSet
 from ..engines.engine import Header
 from .added_sources import AddedSources, SourceRefusedError
 from .addresses import DEFAULT_ENDPOINT
+from .building import building_line, switched_line
 from .config import WITHOUT_RESTART, Config, changes
 from .events import ModelInfo
 from .feeds import Feeds
+from .flow_choice import flow_settings
 from .latency import look_ahead
 from .live_detector import LiveDetectorJob, detect_live
 from .live_flow import LiveFlowJob, flow_live
@@ -66,6 +68,8 @@ class LiveRun:
         Where the processes of this run get all that is published, also if nothing is.
     model : ModelInfo
         What makes the detections.
+    flow : str
+        How flow is computed and why so, for people.
     system_id : str
         Names this run in events.
     feeds : Feeds
@@ -81,6 +85,7 @@ class LiveRun:
 
     endpoint: str | None
     model: ModelInfo
+    flow: str
 
     def __init__(self, config: Config, models: ModelSet) -> None:
         self.system_id = secrets.token_hex(4)
@@ -107,10 +112,12 @@ class LiveRun:
                 f"budget is {config.budget:g} s, and the models look {self._look_ahead:g} s ahead: "
                 "no step would be published; give more, or latency: low"
             )
+        self._ready: dict[str, dict[str, Any]] = {}  # what workers said that nobody waited for yet
         self._began = self._turned = time.monotonic()
         self._told = 0.0
         self._to_tell: list[str] = []  # sources whose status is due
         self._final_since: float | None = None
+        self._building: float | None = None
 
     def __enter__(self) -> Self:
         self._control = pull(self._context, self._run, "control", queue=LIVE_QUEUE)
@@ -176,7 +183,7 @@ class LiveRun:
         else:
             events = f"events on {self.endpoint} (playspot listen {self.endpoint})"
         page = [] if self._outputs.web is None else [f"live page: {self._outputs.web}"]
-        return [f"sources: {names}", events, *page]
+        return [f"sources: {names}", self.flow, events, *page]
 
     def reload(self, config: Config) -> None:
         """Take over another configuration, as far as it can be without a restart."""
@@ -199,11 +206,14 @@ class LiveRun:
     def _start_services(self) -> None:
         config = self._config
         front_end = self._front_end or "paper"
-        self._services.add("flow", flow_live, LiveFlowJob(config.budget, config.latency))
+        settings = flow_settings(self._models.headers, config.flow, config.engine_options)
+        job_of_flow = LiveFlowJob(config.budget, config.latency, settings)
+        self._services.add("flow", flow_live, job_of_flow)
         self._services.add("mel", mel_live, LiveMelJob(front_end, config.budget, config.latency))
         job = LiveDetectorJob(self._models, config.budget, config.latency)
         self._services.add("detector", detect_live, job)
-        self.model = ModelInfo(**self._wait_ready("detector").data["model"])
+        self.flow = str(self._wait_ready("flow")["flow"])
+        self.model = ModelInfo(**self._wait_ready("detector")["model"])
         public = {"auto": DEFAULT_ENDPOINT, "off": None}.get(config.publish, config.publish)
         publish_job = PublishJob(
             system_id=self.system_id,
@@ -216,7 +226,7 @@ class LiveRun:
             insecure=config.insecure,
         )
         publisher = self._services.add("publisher", publish_live, publish_job)
-        ready = self._wait_ready("publisher").data
+        ready = self._wait_ready("publisher")
         self.endpoint = ready["endpoint"]
         # A publisher that takes its place must come to where subscribers and the journal are.
         publisher.job = replace(
@@ -267,16 +277,20 @@ class LiveRun:
             self._config = self._config.model_copy(update={"sources": kept})
         self._configure_feeds(tries_failed=False)  # a camera that refuses a password may lock
 
-    def _wait_ready(self, name: str) -> Message:
+    def _wait_ready(self, name: str) -> dict[str, Any]:
+        """Return what a worker says when it is ready; others may be ready before it."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
+            if name in self._ready:
+                return self._ready.pop(name)
             for report in self._reports():
-                worker = report.data.get("worker")
+                worker = str(report.data.get("worker"))
                 if report.kind == "failed" and worker not in DISPENSABLE:
                     raise WorkerError(str(report.data["message"]))
-                if report.kind == "ready" and worker == name:
-                    return report
-                self._services.note(report)
+                if report.kind == "ready":
+                    self._ready[worker] = report.data
+                else:
+                    self._services.note(report)
             needed = {watched.name for watched in self._services.watched} - DISPENSABLE
             self._supervisor.check(sorted(needed))
         raise WorkerError(f"the {name} process did not start within {START_TIMEOUT:.0f} s")
@@ -305,7 +319,22 @@ class LiveRun:
                 account = accounts.get(feed.name, {})
                 self._tell_record(feed.name, source_status(feed, measures, account))
 
+    def _note_model(self) -> None:
+        """Take note of what the detector runs on; it may have become something else."""
+        data = self._services["detector"].watched.data
+        building = data.get("building")
+        if building is not None and self._building is None:
+            logger.info("%s", building_line(building))
+        self._building = building
+        model = ModelInfo(**data["model"]) if "model" in data else self.model
+        if model != self.model:
+            self.model = model
+            publisher = self._services["publisher"]
+            publisher.job = replace(publisher.job, model=model)
+            logger.info("%s", switched_line(model))
+
     def _tell_run(self) -> None:
+        self._note_model()
         services = self._services.watched
         record = RunStatus(
             system_id=self.system_id,
@@ -313,6 +342,7 @@ class LiveRun:
             uptime=time.monotonic() - self._began,
             endpoint=self.endpoint,
             model=self.model,
+            building=self._building,
             budget=self._config.budget,
             latency=self._config.latency,
             look_ahead=self.look_ahead,

@@ -87,7 +87,7 @@ class Outputs:
         places: Places,
         system_id: str,
         labels: tuple[str, ...],
-        wait_ready: Callable[[str], Message],
+        wait_ready: Callable[[str], dict[str, Any]],
     ) -> None:
         """Start what is configured; returns when the live page can be reached."""
         database = None
@@ -123,7 +123,7 @@ class Outputs:
                 labels=labels,
             )
             web = self._add("web", serve_web, web_job)
-            self.web = str(wait_ready("web").data["url"])
+            self.web = str(wait_ready("web")["url"])
             # A web process that takes its place must be found at the same port.
             bound = config.web.at_port(urlsplit(self.web).port or 0)
             web.job = replace(web_job, config=bound)

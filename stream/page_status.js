@@ -116,6 +116,7 @@ export class StatusPanel {
     if (!run) return [make("p", {}, this.connection.why || "Connecting")];
     const drawn = percentiles(this.ages);
     const { journal, publisher, model, recordings } = run;
+    const building = typeof run.building === "number" ? `; TensorRT plans ${Math.floor(100 * run.building)}% built` : "";
     return [
       wrong,
       table("Sources", ["Source", "State", "Latency", "Dropped", ""], [...this.sources.values()].map((one) => this.sourceRow(one))),
@@ -127,7 +128,7 @@ export class StatusPanel {
       ]),
       facts([
         ["Up for", duration(run.uptime)],
-        ["Model", `${model.name}, ${model.engine} ${model.precision}`],
+        ["Model", `${model.name}, ${model.engine} ${model.precision}${building}`],
         ["Budget", delay(1000 * run.budget)],
         ["Look-ahead of the models", delay(1000 * run.look_ahead)],
         ["Published at", run.endpoint ?? "nowhere"],

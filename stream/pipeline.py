@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
 from ..engines.engine import Header, Models
 from ..engines.options import FlowWish
+from .building import switched_line
 from .detector_worker import DetectorJob, detect
 from .events import Event, ModelInfo, Step
+from .flow_choice import flow_settings
 from .flow_worker import flow
 from .fusion import ScoreMap
 from .media import SourceInfo
@@ -69,7 +71,11 @@ class Pipeline:
     endpoint : str or None
         Where events are published.
     model : ModelInfo
-        What makes the detections.
+        What makes the detections; it may become something else while the pipeline works.
+    building : float or None
+        How much of the plans of another engine was built at the start, 0 to 1; None: none is built.
+    flow : str
+        How flow is computed and why so, for people.
 
     Raises
     ------
@@ -79,6 +85,8 @@ class Pipeline:
 
     endpoint: str | None
     model: ModelInfo
+    building: float | None
+    flow: str
 
     def __init__(
         self,
@@ -91,7 +99,7 @@ class Pipeline:
     ) -> None:
         self.system_id = secrets.token_hex(4)
         self._models = models
-        self._flow = flow
+        self._flow = flow_settings(models.headers, flow, models.options)
         self._job = DetectorJob(models, wanted, self.system_id, publish, may_move)
         self._n_sources = 0
         self._names: set[str] = set()
@@ -103,7 +111,7 @@ class Pipeline:
         self._control = pull(self._context, self._run, "control")
         self._results = pull(self._context, self._run, "results")
         try:
-            self._supervisor.start("flow", flow)
+            self._supervisor.start("flow", flow, self._flow)
             sound = self._models.headers.get("sound")
             front_end = sound.front_end if sound is not None else None
             self._supervisor.start("mel", mel, front_end or "paper")
@@ -112,8 +120,10 @@ class Pipeline:
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        self.endpoint = ready.data["endpoint"]
-        self.model = ModelInfo(**ready.data["model"])
+        self.endpoint = ready["detector"]["endpoint"]
+        self.model = ModelInfo(**ready["detector"]["model"])
+        self.building = ready["detector"].get("building")
+        self.flow = ready["flow"]["flow"]
         return self
 
     def __exit__(
@@ -156,12 +166,16 @@ class Pipeline:
         )
         return FileRun(self, self._n_sources, reader, path)
 
-    def _wait_ready(self) -> Message:
+    def _wait_ready(self) -> dict[str, dict[str, Any]]:
+        """Return what flow and detector say when both are ready."""
+        ready: dict[str, dict[str, Any]] = {}
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             for message in self.reports(POLL_MS):
                 if message.kind == "ready":
-                    return message
+                    ready[str(message.data["worker"])] = message.data
+            if {"flow", "detector"} <= ready.keys():
+                return ready
             self.check()
         raise WorkerError(f"the pipeline did not start within {START_TIMEOUT:.0f} s")
 
@@ -332,13 +346,16 @@ class FileRun:
 
     def _note(self, report: Message) -> None:
         self._progress = time.monotonic()
+        if report.kind == "model":
+            self._pipeline.model = ModelInfo(**report.data["model"])
+            self.notes.append(switched_line(self._pipeline.model, f"step {self._n_steps}"))
         if report.kind == "failed" and report.data["worker"] == self._reader:
             self._failure = f"{self._path}: {report.data['message']}"
         if report.source != self._source:
             return
         if report.kind == "closed":
             self._is_read = True
-            self.notes = list(report.data["notes"])
+            self.notes += report.data["notes"]
         elif report.kind == "source_failed":
             self._is_read = True
             self._failure = str(report.data["message"])

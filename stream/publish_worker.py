@@ -78,7 +78,7 @@ class PublishJob:
     decoding : Decoding
         Of the models; sources change it by their configuration.
     model : ModelInfo
-        What makes the detections.
+        What makes the detections, until a step says that it is something else.
     keys : Path or None
         Folder of keys: only the subscribers allowed in it are served.
     insecure : bool
@@ -268,6 +268,8 @@ class LivePublisher:
         if not source.account.take(message.source, base, message.index, data.get("dropped")):
             self._keep(name, source)
             return
+        if "model" in data:
+            source.log.model = ModelInfo(**data["model"])
         step = base + message.index
         hole = source.hear(message.source)
         self._publish(source, source.tracker.update(step, seen, hole), 1000 * age)

@@ -122,6 +122,9 @@ class _Drawing:
         line.append("playspot", "bold")
         line.append(f"  up {time_text(self._table.uptime(self._now))}  ")
         line.append_text(_counted(self._table.sources))
+        building = None if self._table.run is None else self._table.run.building
+        if building is not None:
+            line.append(f"  building plans {building:.0%}", "dim")
         return line
 
     def sources(self, room: int) -> list[Text]:

@@ -176,6 +176,8 @@ class RunStatus(_Status):
     """Seconds."""
     endpoint: str | None = None
     model: ModelInfo
+    building: float | None = None
+    """How much of the plans of another engine is built, 0 to 1; null while none is being built."""
     budget: float
     """Seconds by which a step is published or dropped."""
     latency: Literal["normal", "low"]

@@ -7,13 +7,16 @@ steps. For evaluation, research and tests; `pipeline.py` is faster and what `det
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..engines.engine import Engine, FrontEnd, Models
+from ..engines.engine import Engine, Models
 from ..engines.settings import MODALITIES, ModalityName
 from .config import Latency
 from .detector import Detector, StepResult
+from .flow import FlowStream
+from .flow_method import FARNEBACK, FlowMethod
 from .latency import flow_stream, sound_windows
 from .media import AudioChunk, End, GreyFrame, MediaItem, Picture
 from .sources import FileSource
+from .windows import WindowStream
 
 SOURCE = 1
 
@@ -24,6 +27,7 @@ def steps_of(
     engines: dict[ModalityName, Engine] | None = None,
     *,
     latency: Latency = "normal",
+    flow: FlowMethod = FARNEBACK,
 ) -> Iterator[StepResult]:
     """Yield what every step of a file gives.
 
@@ -35,6 +39,8 @@ def steps_of(
         The engines of `models`, if they are loaded already.
     latency : {"normal", "low"}
         `low` uses nothing that comes after a step, as a live run with low latency does.
+    flow : FlowMethod
+        How flow is computed, unless the action model does.
 
     Raises
     ------
@@ -54,7 +60,10 @@ def steps_of(
         path, picture_side=picture.picture_side, picture_multiple=picture.picture_multiple
     ) as source:
         detector.open(SOURCE, source.info)
-        feed = _Feed(detector, models.headers["sound"].front_end or "paper", latency)
+        method = None if models.headers["action"].takes == "frames" else flow
+        front_end = models.headers["sound"].front_end or "paper"
+        streams = flow_stream(latency, method), sound_windows(front_end, latency)
+        feed = _Feed(detector, *streams)
         for item in source:
             feed.put(item)
             yield from detector.results(SOURCE)
@@ -63,10 +72,10 @@ def steps_of(
 class _Feed:
     """Bring the items of a source to the detector, through flow and mel."""
 
-    def __init__(self, detector: Detector, front_end: FrontEnd, latency: Latency) -> None:
+    def __init__(self, detector: Detector, flow: FlowStream, windows: WindowStream) -> None:
         self._aligner = detector.sources[SOURCE].aligner
-        self._flow = flow_stream(latency)
-        self._windows = sound_windows(front_end, latency)
+        self._flow = flow
+        self._windows = windows
 
     def put(self, item: MediaItem) -> None:
         if isinstance(item, Picture):

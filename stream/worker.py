@@ -51,6 +51,8 @@ class Worker:
     ----------
     measures : Measures
         What a live worker counts; `beat` reports it.
+    also : callable
+        Further fields of every report of `beat`.
     """
 
     def __init__(self, run: str, name: str, parent: int) -> None:
@@ -59,6 +61,7 @@ class Worker:
         self._parent = parent
         self._control = push(self.context, run, "control", linger_ms=CONTROL_LINGER_MS)
         self.measures = Measures()
+        self.also: Callable[[], dict[str, Any]] = dict
         self._handled = 0
         self._reported = 0.0
         self._beaten = 0.0
@@ -111,6 +114,7 @@ class Worker:
             "rss_mb": rss_mb(),
             "patience": PATIENCE if patience is None else patience,
             "measures": self.measures.to_json(),
+            **self.also(),
             **data,
         }
         try_send(self._control, Message("alive", data=report))  # the next one says it all again

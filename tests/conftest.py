@@ -1,9 +1,12 @@
 """Fixtures that several test files share."""
 
+import gc
+import importlib
 import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +23,13 @@ from playspot.stream.timeline import STEP, n_steps, step_time
 
 
 def pytest_configure() -> None:
-    """Give each test process one thread: several processes with several take 3 times as long."""
+    """Give each test process one thread: several processes with several take 3 times as long.
+
+    Networks that the user of this machine has compiled are not for tests.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    nowhere = Path(tempfile.gettempdir(), f"playspot-nowhere-{os.getpid()}", "engines")
+    os.environ.setdefault("PLAYSPOT_ENGINES", str(nowhere))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -136,6 +144,47 @@ def mqtt() -> ModuleType:
     if module.PROGRAM is None:
         pytest.skip("needs the program mosquitto")
     return module
+
+
+def _forget_the_machine() -> None:
+    """Let what there is to run networks with be asked for again."""
+    for name, functions in (
+        ("machine", ("gpu", "tensorrt_version")),
+        ("availability", ("availability",)),
+    ):
+        module = importlib.import_module(f"playspot.engines.{name}")
+        for function in functions:
+            getattr(module, function).cache_clear()
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a strict fake of a GPU, pycuda and TensorRT, here and in child processes.
+
+    It is `pycuda.fake_device.DEVICE`. `monkeypatch.setenv("FAKE_GPU", ...)` makes it fail; at the
+    end of the test nothing may be left on it.
+    """
+    folder = str(Path(__file__).with_name("fakes"))
+    path = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", folder if path is None else f"{folder}{os.pathsep}{path}")
+    monkeypatch.syspath_prepend(folder)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("pycuda", "tensorrt")]:
+        del sys.modules[name]
+    _forget_the_machine()
+    device = importlib.import_module("pycuda.fake_device")
+    libcuda = importlib.import_module("pycuda.fake_libcuda")
+    gc.freeze()  # so that only what the test makes is looked through in the end
+    try:
+        yield device.DEVICE
+        gc.collect()
+        device.DEVICE.check()
+    finally:
+        gc.unfreeze()
+        device.reset()
+        libcuda.uninstall()
+        _forget_the_machine()
+        for name in [name for name in sys.modules if name.split(".")[0] in ("pycuda", "tensorrt")]:
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

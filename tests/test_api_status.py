@@ -63,7 +63,15 @@ def test_schemas_are_served(run: Run, name: str) -> None:
 
 def test_it_is_ready_while_a_source_is_live(run: Run) -> None:
     assert run.get("/healthz").json() == {"status": "ok"}
-    assert run.get("/readiness").json() == {"status": "ready", "live": ["stage", "hall"]}
+    ready = {"status": "ready", "live": ["stage", "hall"], "building": None}
+    assert run.get("/readiness").json() == ready
+
+
+def test_it_is_ready_while_plans_are_built_and_says_so(web: ModuleType) -> None:
+    with web.ServedRun() as run:
+        run.building = 0.5
+        ready = run.wait(lambda: (r := run.get("/readiness").json()).get("building") and r)
+        assert (ready["status"], ready["building"]) == ("ready", 0.5)
 
 
 def test_it_is_not_ready_when_the_run_is_silent(

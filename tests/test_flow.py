@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from playspot.stream import flow as flow_module
-from playspot.stream.flow import FlowStack, FlowStream, farneback, stack_flow
+from playspot.stream import flow_method
+from playspot.stream.flow import FlowStack, FlowStream, stack_flow
+from playspot.stream.flow_method import farneback
 from playspot.stream.media import Grey, GreyFrame
 from playspot.stream.timeline import FLOW_LIMIT
 
@@ -114,7 +115,7 @@ def test_each_flow_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         n_calls += 1
         return farneback(previous, following)
 
-    monkeypatch.setattr(flow_module, "farneback", counted)
+    monkeypatch.setattr(flow_method, "farneback", counted)
     stack_flow(GREYS[:21])
     assert n_calls == 20
 

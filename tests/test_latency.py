@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from playspot.engines.catalogue import bundled_models
 from playspot.engines.engine import FrontEnd
 from playspot.stream.features import features
-from playspot.stream.flow import FlowStack, farneback
+from playspot.stream.flow import FlowStack
+from playspot.stream.flow_method import farneback
 from playspot.stream.latency import flow_stream, look_ahead, sound_windows, steps_to_settle
 from playspot.stream.media import AudioChunk, GreyFrame, Waveform
 from playspot.stream.timeline import SAMPLE_RATE, STEP_SAMPLES, TICKS_PER_STEP, n_steps

@@ -1,6 +1,6 @@
 """The flow stage without its process: the law, losses, lateness, fairness, memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playspot.stream import flow as flow_module
+from playspot.stream import flow_method
 from playspot.stream.deadlines import most_steps, stage_limit
 from playspot.stream.flow import stack_flow
+from playspot.stream.flow_method import FARNEBACK, Farneback, Flow, FlowMethod, Pair
 from playspot.stream.latency import flow_look_ahead, flow_stream
 from playspot.stream.live_flow import FlowStage, LiveFlowJob
 from playspot.stream.measure import Measures
@@ -22,17 +23,42 @@ from playspot.stream.timeline import TICK, TICKS_PER_STEP, step_time, tick_time
 
 GREYS = np.random.default_rng(20187).integers(0, 256, (40, 24, 32), np.uint8)
 JOB = LiveFlowJob(budget=2.0)
+PATIENT = LiveFlowJob(budget=60.0)
 LIMIT = stage_limit(2.0, flow_look_ahead("normal"))
+
+
+class Batched(Farneback):
+    """A method that wants many steps at once, and notes how many pairs it was given."""
+
+    def __init__(self, batch: int = 16, spend: Callable[[int], None] = lambda n: None) -> None:
+        super().__init__()
+        self.batch = batch  # type: ignore[misc]
+        self.calls: list[int] = []
+        self.spend = spend
+
+    def flows(self, pairs: Sequence[Pair]) -> list[Flow]:
+        self.calls.append(len(pairs))
+        self.spend(len(pairs))
+        return super().flows(pairs)
 
 
 class Bench:
     """A stage with a clock that is turned by hand, and what it sent."""
 
-    def __init__(self, feed: ModuleType, job: LiveFlowJob = JOB) -> None:
+    def __init__(
+        self,
+        feed: ModuleType,
+        job: LiveFlowJob = JOB,
+        method: FlowMethod | None = FARNEBACK,
+    ) -> None:
         self.clock, self.sent, self.measures = feed.Clock(), feed.Sent(), Measures()
+        self.n_patient = 0  # how often it was said that what follows may take long
         out = Outlet(self.sent, self.measures, self.clock)
-        self.stage = FlowStage(job, out, self.measures, self.clock)
+        self.stage = FlowStage(job, out, self.measures, self.clock, method, self.be_patient)
         self.feed, self.begin = feed, self.clock.now
+
+    def be_patient(self) -> None:
+        self.n_patient += 1
 
     def open(self, number: int = 1, name: str = "stage", **options: Any) -> None:
         self.stage.take("grey", self.feed.opening(number, name, **options))
@@ -42,8 +68,10 @@ class Bench:
             captured = data.get("captured", self.begin + tick_time(tick))
             self.clock.now = max(self.clock.now, captured)
             base = {"name": "stage", "captured": captured, "arrived": captured}
-            image = (GREYS[tick % len(GREYS)],)
-            self.stage.take("grey", Message("grey", number, tick, {**base, **data}, image))
+            image = GREYS[(tick + number - 1) % len(GREYS)]  # of every source other ones
+            if "size" in data:
+                image = image[: data["size"], : data["size"]]
+            self.stage.take("grey", Message("grey", number, tick, {**base, **data}, (image,)))
 
     def gap(self, step: int, ticks: int) -> None:
         captured = self.begin + step_time(step)
@@ -94,16 +122,19 @@ def test_a_stream_gives_what_the_file_gives(bench: Bench) -> None:
     lost=st.sets(st.integers(0, 39), max_size=12),
     tail=st.booleans(),
     latency=st.sampled_from(["normal", "low"]),
+    batch=st.sampled_from([1, 16]),
+    pauses=st.sets(st.integers(0, 39)),
 )
 def test_under_losses_what_is_given_is_right_and_every_step_is_told(
-    feed: ModuleType, lost: set[int], tail: bool, latency: Any
+    feed: ModuleType, lost: set[int], tail: bool, latency: Any, batch: int, pauses: set[int]
 ) -> None:
-    bench = Bench(feed, LiveFlowJob(2.0, latency))
+    bench = Bench(feed, LiveFlowJob(60.0, latency), Batched(batch))  # nothing is ever late
     bench.open()
     for tick in range(40):
         if tick not in lost:
             bench.send([tick], first=tick == 0)
-        bench.work()
+        if batch == 1 or tick not in pauses:
+            bench.work()
     if tail:
         bench.end(10, 40)
         bench.work()
@@ -208,7 +239,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, spend: Callable[[], None] = lambda:
         spend()
         return np.zeros((2, *previous.shape), np.float32)
 
-    monkeypatch.setattr(flow_module, "farneback", slow)
+    monkeypatch.setattr(flow_method, "farneback", slow)
     return calls
 
 
@@ -275,11 +306,97 @@ def test_a_source_that_floods_takes_no_more_memory_and_nothing_from_the_others(
     assert frames is not None
     assert len(frames.line) <= most_steps(2.0)
     assert frames.stream is not None
-    assert len(frames.stream._flows) <= TICKS_PER_STEP * (most_steps(2.0) + 2)
+    assert len(frames.stream._frames) <= TICKS_PER_STEP * (most_steps(2.0) + 2)
     bench.work()
     assert bench.sent.steps("stack", 2) == [0]
     n_told = len(bench.sent.steps("stack", 1)) + len(bench.stale())
     assert n_told == 1000
+
+
+def test_a_network_computes_what_waits_of_all_sources_in_one_batch(feed: ModuleType) -> None:
+    method = Batched()
+    bench = Bench(feed, PATIENT, method)
+    for number in (1, 2, 3):
+        bench.open(number, f"source {number}")
+        bench.send(range(4), number)
+    assert bench.stage.work()
+    assert method.calls == [9]  # three flows of each
+    assert not bench.stage.work()
+    for number in (1, 2, 3):
+        (stack,) = bench.sent.of("stack", number)
+        expected = stack_flow(np.roll(GREYS, 1 - number, axis=0)[:4])[0]
+        np.testing.assert_array_equal(stack.arrays[0], expected)
+
+
+def test_in_a_batch_every_source_has_its_turn(feed: ModuleType) -> None:
+    bench = Bench(feed, PATIENT, Batched(4))
+    bench.open(1, "full")
+    bench.send(range(24), 1)
+    bench.open(2, "calm")
+    bench.send(range(8), 2)
+    bench.stage.work()
+    assert sorted(bench.sent.steps("stack", 1)) == [0, 1]
+    assert sorted(bench.sent.steps("stack", 2)) == [0, 1]
+
+
+def test_in_a_batch_nothing_overtakes_a_gap(feed: ModuleType) -> None:
+    bench = Bench(feed, PATIENT, Batched())
+    bench.open()
+    bench.send(range(10))
+    bench.gap(3, 10)
+    bench.send([16], first=True)
+    bench.send(range(17, 20))
+    bench.work()
+    order = [(m.kind, m.index) for m in bench.sent.messages if m.kind != "open"]
+    assert order == [("stack", 0), ("stack", 1), ("stack", 2), ("gap", 3), ("stack", 4)]
+
+
+def test_a_slow_network_is_given_less_at_once(feed: ModuleType) -> None:
+    method = Batched()
+    bench = Bench(feed, PATIENT, method)
+
+    def spend(n_pairs: int) -> None:
+        bench.clock.now += 0.03 * n_pairs  # as the network on a CPU
+
+    method.spend = spend
+    for number in range(1, 9):
+        bench.open(number, f"source {number}")
+        bench.send(range(4), number)
+    bench.work()
+    assert method.calls == [12, 6, 6]  # four steps to begin with, then such as take 0.2 s
+    assert len(bench.sent.of("stack")) == 8
+
+
+def test_before_the_first_run_of_a_size_it_is_said_that_it_may_take_long(feed: ModuleType) -> None:
+    bench = Bench(feed, PATIENT, Batched())
+    bench.open(1)
+    for tick in range(12):
+        bench.send([tick])
+        bench.work()
+    assert bench.n_patient == 1
+    bench.open(2, "other")
+    bench.send(range(4), 2, size=20)
+    bench.work()
+    assert bench.n_patient == 2
+
+
+@pytest.mark.parametrize("latency", ["normal", "low"])
+def test_for_a_model_that_computes_the_flow_the_frames_are_sent(
+    feed: ModuleType, latency: Any
+) -> None:
+    bench = Bench(feed, LiveFlowJob(2.0, latency), method=None)
+    bench.open()
+    for tick in range(22):
+        bench.send([tick])
+        bench.work()
+    bench.end(6, 22)
+    bench.work()
+    stream = flow_stream(latency, None)
+    whole = [s for t in range(22) for s in stream.push(GreyFrame(t, GREYS[t]))] + stream.flush()
+    assert bench.sent.steps("stack") == [s.step for s in whole] == list(range(6))
+    for message, six in zip(bench.sent.of("stack"), whole, strict=True):
+        assert message.arrays[0].dtype == np.uint8
+        np.testing.assert_array_equal(message.arrays[0], six.stack)
 
 
 def test_data_of_an_unknown_session_is_ignored(bench: Bench) -> None:

@@ -136,6 +136,18 @@ def test_playing_becomes_events_with_zones_and_the_latency_since_capture(stage: 
     assert events[0].id == "stage.run1.0"
 
 
+def test_an_event_stays_the_same_when_the_networks_run_on_something_else(stage: Stage) -> None:
+    other = MODEL.model_copy(update={"engine": "tensorrt"})
+    first, second, third = stage.turn(
+        opening(),
+        scored(0, model=MODEL.model_dump()),
+        scored(1, model=other.model_dump()),
+        scored(2, model=other.model_dump()),
+    )
+    assert first.id == second.id == third.id
+    assert [event.model for event in (first, second, third)] == [MODEL, other, other]
+
+
 def test_a_source_has_its_own_thresholds(stage: Stage) -> None:
     assert stage.turn(opening(threshold=0.95), scored(0)) == []
 

@@ -46,6 +46,12 @@ def run_status(sources: dict[str, SourceState], **changes: Any) -> RunStatus:
     )
 
 
+def test_the_first_line_tells_how_much_of_the_plans_is_built() -> None:
+    table = RunTable()
+    table.take(run_status({"stage": "live"}, building=0.5), 0.0)
+    assert "building plans 50%" in text_of(view(table, 0.0, 120, 30)).splitlines()[0]
+
+
 def step(source: str, number: int, **scores: float) -> LiveStep:
     return LiveStep(
         step=number,

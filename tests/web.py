@@ -67,6 +67,7 @@ class ServedRun:
             labels=("violin", "drum"),
         )
         self.sources = sources
+        self.building: float | None = None
         self.url = ""
         self.requests: list[dict[str, Any]] = []
         self.beats = 0
@@ -295,6 +296,7 @@ class ServedRun:
             budget=2,
             latency="normal",
             look_ahead=0.7,
+            building=self.building,
             sources=dict.fromkeys(self.sources, "live"),
         )
         self.hub.publish_status("", run.model_dump_json(by_alias=True))

@@ -7,7 +7,7 @@ schema `playspot/benchmark/1`. Figures made with it: benchmarks/README.md.
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,7 +111,7 @@ def _stages(path: Path, models: "ModelSet", runs: int, seconds: float) -> dict[s
     from .progress import counting
 
     costs: list[Costs] = []
-    with _one_thread() as pool, counting("stages", runs) as advance:
+    with one_thread() as pool, counting("stages", runs) as advance:
         pool.submit(measure, path, models, min(seconds, WARM_UP_SECONDS)).result()
         for run in range(runs):
             costs.append(pool.submit(measure, path, models, seconds).result())
@@ -198,15 +198,25 @@ def _pipeline(
 
 
 @contextmanager
-def _one_thread() -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of one process whose numerical libraries have one thread each."""
+def one_thread(n: int = 1) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of one process whose numerical libraries have one thread each, or n."""
     from ..stream.supervisor import ONE_THREAD
 
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        environment(dict.fromkeys(ONE_THREAD, str(n))),
+        ProcessPoolExecutor(1, mp_context=spawn) as pool,
+    ):
+        yield pool
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while: processes started then have them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield pool
+        yield
     finally:
         for name, value in before.items():
             if value is None:

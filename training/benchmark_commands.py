@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
 
+from ..engines.options import Precision
 from ..stream.config import Latency
 from .benchmark import benchmark
 from .findings_command import findings
 
 DEFAULT = "offline"
 MINUTE = 60.0
+MAX_BATCH = 256
 
 ModelsOption = Annotated[
     Path | None, typer.Option(help="Folder of models; without it, as for run.")
@@ -155,6 +157,114 @@ def soak(
         print_soak(document)
     if not all(check.is_ok for check in found):
         raise typer.Exit(1)
+
+
+@benchmark_app.command()
+def engines(
+    models: ModelsOption = None,
+    width: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=4, help="Of random networks, in place of models."),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Sizes, separated by commas.")] = "1,4,16",
+    precision: Annotated[
+        str, typer.Option(help="Separated by commas: fp32, fp16, bf16, int8; or all.")
+    ] = "fp32",
+    load: Annotated[
+        int | None, typer.Option(min=0, help="Streams as well, beside so many busy processes.")
+    ] = None,
+    streams: Annotated[
+        int | None, typer.Option(min=1, help="How many of these. (default: one a core)")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="For each network and batch, all ways together.")
+    ] = 10.0,
+    threads: Annotated[int, typer.Option(min=1, help="Inside an operator.")] = 1,
+    gpu: Annotated[int, typer.Option(min=0, help="Number of the GPU.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="A PNG to draw it into.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure every engine and precision there is, PyTorch beside them, and streams under load.
+
+    Example: playspot benchmark engines --precision fp32,int8 --load 4 --out engines.png
+    """
+    from .benchmark_engines import EngineJob, run
+    from .benchmark_engines_report import draw, print_engines
+    from .processes import n_cores
+    from .user_errors import user_errors
+
+    job = EngineJob(
+        models,
+        width,
+        _sizes(batch),
+        _precisions(precision),
+        seconds,
+        threads,
+        gpu,
+        load or 0,
+        None if load is None and streams is None else streams or n_cores(),
+    )
+    with user_errors():
+        document = run(job)
+        if out is not None:
+            draw(out, document)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_engines(document)
+
+
+@benchmark_app.command()
+def flow(
+    batch: Annotated[str, typer.Option(help="Pairs at once, separated by commas.")] = "1,4,16",
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="For each size and batch, all ways together.")
+    ] = 5.0,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of recordings, for the difference in pixels.")
+    ] = None,
+    quality: Annotated[
+        int, typer.Option(min=0, help="Clips of the bandstand to try the action model on.")
+    ] = 0,
+    models: ModelsOption = None,
+    gpu: Annotated[int, typer.Option(min=0, help="Number of the GPU.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="A PNG to draw it into.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the ways to compute optical flow: what they cost, and what they change.
+
+    Example: playspot benchmark flow --quality 9 --out flow.png
+    """
+    from .benchmark_flow import FlowJob, run
+    from .benchmark_flow_report import draw, print_flow
+    from .user_errors import user_errors
+
+    job = FlowJob(_sizes(batch), seconds, clips, quality, models, gpu)
+    with user_errors():
+        document = run(job)
+        if out is not None:
+            draw(out, document)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        print_flow(document)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = [size.strip() for size in text.split(",")]
+    if not all(size.isascii() and size.isdigit() and 1 <= int(size) <= MAX_BATCH for size in sizes):
+        raise typer.BadParameter(f"--batch {text}: numbers from 1 to {MAX_BATCH}, as 1,4,16")
+    return tuple(sorted({int(size) for size in sizes}))
+
+
+def _precisions(text: str) -> tuple[Precision, ...]:
+    known: tuple[Precision, ...] = get_args(Precision)
+    if text == "all":
+        return known
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"--precision {unknown[0]}: there is {', '.join(known)}, all")
+    return tuple(name for name in known if name in names)
 
 
 @contextmanager

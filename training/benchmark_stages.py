@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from ..engines.engine import Engine, Header, Models, Scores
 from ..engines.settings import ModalityName
 from ..stream.detector import Detector
-from ..stream.flow import FlowStack, FlowStream, Stack, farneback
+from ..stream.flow import FlowStack, FlowStream, Stack
+from ..stream.flow_method import FARNEBACK, FlowMethod, farneback
 from ..stream.media import AudioChunk, Grey, GreyFrame, MediaItem, Picture, SourceInfo
 from ..stream.mel import log_mel
 from ..stream.scoring import StepInput
@@ -131,7 +132,10 @@ def _measure(
     greys = [item for item in items if isinstance(item, GreyFrame)]
     chunks = [item for item in items if isinstance(item, AudioChunk)]
     if greys:
-        inputs["action"] = costs.stage(FLOW, lambda: flow_once(greys))
+        action = models.headers.get("action")
+        takes_frames = action is not None and action.takes == "frames"  # its flow is in its network
+        method = None if takes_frames else FARNEBACK
+        inputs["action"] = costs.stage(FLOW, lambda: flow_once(greys, method))
         images = {frame.tick: frame.image for frame in greys}
         costs.reference(FLOW, "five a step", lambda: list(flow_each_step(images)))
     sound = models.headers.get("sound")
@@ -155,9 +159,9 @@ def _run(engine: Engine, batches: list[NDArray[Any]]) -> Callable[[], list[Score
     return lambda: [engine(batch) for batch in batches]
 
 
-def flow_once(greys: list[GreyFrame]) -> list[FlowStack]:
+def flow_once(greys: list[GreyFrame], method: FlowMethod | None = FARNEBACK) -> list[FlowStack]:
     """Return the stack of every step; each flow is computed once, as the pipeline does."""
-    stream = FlowStream()
+    stream = FlowStream(method)
     return [stack for frame in greys for stack in stream.push(frame)] + stream.flush()
 
 

@@ -4,7 +4,7 @@ Out: sound (N, K), object and action (N, K, h, w), float32 in [0, 1], with the g
 maps. The same engines, features and windows as in the pipeline, without its processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Inputs:
     """What the three networks see of a clip: `Features` of the stream, or a `CachedClip`."""
 
     pictures: Any  # uint8 (N, H, W, 3), or None
-    stacks: Any  # indexable by step: (10, H, W); or None
+    stacks: Any  # indexable by step: (10, H, W), or frames (6, H, W); or None
     log_mel: Any  # (384, T), or None
     windows: Any  # front-end windows of each step, or None
     n_steps: int
@@ -90,6 +90,7 @@ def read_inputs(
         If the clip cannot be decoded.
     """
     from ..stream.features import features
+    from ..stream.flow_method import FARNEBACK
 
     side = engines["object"].header.picture_side if "object" in engines else 256
     multiple = engines["object"].header.picture_multiple if "object" in engines else 1
@@ -105,6 +106,7 @@ def read_inputs(
         front_end=front_end or "paper",
         latency=latency,
         has_windows=front_end == "yamnet",
+        flow=None if takes_frames(engines) else FARNEBACK,
     )
     return Inputs(found.pictures, found.stacks, found.log_mel, found.windows, found.n_steps)
 
@@ -112,10 +114,17 @@ def read_inputs(
 def fits_cache(engines: dict[str, Engine]) -> bool:
     """Return whether these engines take what a feature cache holds."""
     sound, pictures = engines.get("sound"), engines.get("object")
+    if takes_frames(engines):
+        return False
     return (sound is None or sound.header.front_end in (None, "paper")) and (
         pictures is None
         or (pictures.header.picture_side == 256 and pictures.header.picture_multiple == 1)
     )
+
+
+def takes_frames(engines: Mapping[str, Engine]) -> bool:
+    """Return whether the action model computes the optical flow itself."""
+    return "action" in engines and engines["action"].header.takes == "frames"
 
 
 def score_clip(engines: dict[str, Engine], inputs: Inputs) -> ClipScores:
@@ -151,7 +160,8 @@ def score_clip(engines: dict[str, Engine], inputs: Inputs) -> ClipScores:
     if inputs.stacks is not None:
         height, width = inputs.stacks[0].shape[1:]  # a teacher's picture may round its sides
         if motion is not None:
-            maps = [motion(np.asarray(b, np.float32)) for b in _batches(inputs.stacks, n)]
+            element = np.uint8 if motion.header.takes == "frames" else np.float32
+            maps = [motion(np.asarray(b, element)) for b in _batches(inputs.stacks, n)]
             action = np.concatenate(maps)
             action_geometry = _geometry(motion, width, height)
     if sound is None and object_map is None and action is None:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stream.flow import N_CHANNELS, farneback
+from ..stream.flow import N_CHANNELS
+from ..stream.flow_method import farneback
 from ..stream.timeline import FLOWS_PER_STACK
 from .cache import CachedClip
 

@@ -1,0 +1,50 @@
+"""Files of the cache: whole or not at all, on the disk before anybody can see them, private."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter, unless it is there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_private_bytes(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, in a folder that is made if need be.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left of it then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_private_bytes(Path(folder) / "a", b"all of it")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['a']
+    """
+    private_folder(path.parent)
+    partial = path.with_name(f".{path.name[:80]}.{os.getpid()}.partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every system and file system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

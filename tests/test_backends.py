@@ -1,0 +1,246 @@
+"""Which backend is chosen, and what happens when it fails."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from playspot.engines import EngineOptions, ModelError
+from playspot.engines import backends as module
+from playspot.engines.availability import Availability, availability
+from playspot.engines.backends import choose, open_network
+from playspot.engines.compiled import Compiled, save
+from playspot.engines.metadata import model_hash
+from playspot.engines.options import Backend, Precision
+
+ONE = {"x": np.ones((1, 3), np.float32)}
+
+
+def _model(factor: float = 2.0) -> bytes:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [factor])
+    nodes = [helper.make_node("Mul", ["x", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "times", [x], [y], [weight])
+    made = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    return bytes(made.SerializeToString())
+
+
+MODEL = _model()
+HASH = model_hash(MODEL)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PLAYSPOT_ENGINES", str(tmp_path / "engines"))
+    availability.cache_clear()
+    yield
+    availability.cache_clear()
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what says which backends are to be there."""
+
+    def only(*backends: Backend) -> None:
+        def ask(backend: Backend, device: int = 0) -> Availability:
+            return Availability(backend, backend in backends, f"{backend} told so")
+
+        monkeypatch.setattr(module, "availability", ask)
+
+    return only
+
+
+def _compiled(
+    backend: Backend, precision: Precision = "int8", content: bytes = MODEL, **changes: Any
+) -> Compiled:
+    record = Compiled(
+        model_hash=HASH,
+        model_name="times",
+        kind="object",
+        backend=backend,
+        precision=precision,
+        **{"passed": True, **changes},
+    )
+    return save(record, content)
+
+
+# What is chosen
+
+
+def test_the_cpu_at_fp32_is_what_is_left(there: Any) -> None:
+    there("onnx", "openvino")
+    choice = choose(HASH, EngineOptions())
+    assert (choice.backend, choice.precision, choice.compiled) == ("onnx", "fp32", None)
+
+
+def test_a_gpu_is_taken_before_the_cpu(there: Any) -> None:
+    there("onnx", "cuda")
+    assert choose(HASH, EngineOptions()).backend == "cuda"
+
+
+def test_tensorrt_is_taken_before_onnx_runtime_on_the_gpu(there: Any) -> None:
+    there("onnx", "cuda", "tensorrt")
+    assert choose(HASH, EngineOptions()).backend == "tensorrt"
+
+
+def test_what_was_compiled_is_taken_first(there: Any) -> None:
+    there("onnx", "openvino", "cuda")
+    kept = _compiled("openvino")
+    choice = choose(HASH, EngineOptions())
+    assert (choice.backend, choice.precision) == ("openvino", "int8")
+    assert choice.compiled is not None
+    assert choice.compiled.path == kept.path
+
+
+def test_the_newest_of_what_was_compiled_is_taken(there: Any) -> None:
+    there("onnx", "openvino")
+    _compiled("openvino")
+    _compiled("onnx", content=_model(3.0))
+    assert choose(HASH, EngineOptions()).backend == "onnx"
+
+
+def test_what_did_not_pass_its_checks_is_not_taken(there: Any) -> None:
+    there("onnx", "openvino")
+    _compiled("openvino", passed=False)
+    assert choose(HASH, EngineOptions()).backend == "onnx"
+
+
+def test_what_was_compiled_for_what_is_gone_is_not_taken(there: Any) -> None:
+    there("onnx")
+    _compiled("openvino")
+    assert choose(HASH, EngineOptions()).backend == "onnx"
+
+
+def test_a_precision_that_was_asked_for_is_found_among_others(there: Any) -> None:
+    there("onnx", "openvino")
+    _compiled("onnx", "int8")
+    _compiled("onnx", "fp16", content=_model(3.0))
+    assert choose(HASH, EngineOptions(precision="int8")).precision == "int8"
+
+
+def test_fp32_that_was_asked_for_is_not_another_precision(there: Any) -> None:
+    there("onnx")
+    _compiled("onnx", "int8")
+    choice = choose(HASH, EngineOptions(engine="onnx", precision="fp32"))
+    assert (choice.precision, choice.compiled) == ("fp32", None)
+
+
+def test_a_precision_that_was_not_compiled_is_refused(there: Any) -> None:
+    there("onnx")
+    with pytest.raises(ModelError, match=f"int8 was not compiled for the model {HASH}") as caught:
+        choose(HASH, EngineOptions(precision="int8"))
+    assert "playspot compile --precision int8" in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ["cuda", "tensorrt", "openvino"])
+def test_an_engine_that_is_not_there_is_refused_with_the_reason(there: Any, engine: Any) -> None:
+    there("onnx")
+    expected = f"the engine {engine} cannot be used: {engine} told so"
+    with pytest.raises(ModelError, match=expected):
+        choose(HASH, EngineOptions(engine=engine))
+
+
+def test_every_choice_says_why(there: Any) -> None:
+    there("onnx", "cuda")
+    assert "cuda told so" in choose(HASH, EngineOptions()).why
+    assert choose(HASH, EngineOptions(engine="onnx")).why == "as asked for"
+    _compiled("onnx")
+    assert "compiled and checked on" in choose(HASH, EngineOptions()).why
+
+
+# What is opened
+
+
+def test_what_was_compiled_is_what_runs(there: Any) -> None:
+    there("onnx")
+    _compiled("onnx", "int8", content=_model(5.0))
+    network = open_network(MODEL, "times", EngineOptions())
+    assert (network.backend, network.precision) == ("onnxruntime-cpu", "int8")
+    assert network.run(ONE)["y"].tolist() == [[5.0, 5.0, 5.0]]
+    network.close()
+
+
+def test_openvino_is_opened_where_it_is_asked_for() -> None:
+    pytest.importorskip("openvino")
+    network = open_network(MODEL, "times", EngineOptions(engine="openvino"))
+    assert network.backend == "openvino-cpu"
+    assert network.run(ONE)["y"].tolist() == [[2.0, 2.0, 2.0]]
+    network.close()
+
+
+def test_a_gpu_that_fails_is_one_logged_line_and_the_cpu(
+    there: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime here has no CUDA, or there is no such GPU."""
+    there("onnx", "cuda")
+    with caplog.at_level(logging.WARNING):
+        network = open_network(MODEL, "times", EngineOptions(device=99))
+    assert network.backend == "onnxruntime-cpu"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("times: on ONNX Runtime on the CPU, as ")
+    assert "\n" not in line
+    network.close()
+
+
+def test_a_gpu_that_was_asked_for_and_fails_is_refused(there: Any) -> None:
+    there("onnx", "cuda")
+    with pytest.raises(ModelError, match=r"^times: "):
+        open_network(MODEL, "times", EngineOptions(engine="cuda", device=99))
+
+
+def test_something_compiled_that_is_damaged_is_one_logged_line_and_the_cpu(
+    there: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    there("onnx")
+    kept = _compiled("onnx", content=_model(5.0))
+    kept.path.write_bytes(kept.path.read_bytes()[:-1])
+    network = open_network(MODEL, "times", EngineOptions())
+    assert network.run(ONE)["y"].tolist() == [[2.0, 2.0, 2.0]]
+    assert any("checksum" in record.getMessage() for record in caplog.records)
+    network.close()
+
+
+def test_a_model_that_nothing_can_run_is_refused(there: Any) -> None:
+    there()
+    with pytest.raises(ModelError, match="nothing can run it: onnx told so"):
+        open_network(MODEL, "times", EngineOptions())
+
+
+def test_a_backend_that_fails_later_is_replaced(
+    there: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    there("onnx")
+    _compiled("onnx", content=_model(5.0))
+    network = open_network(MODEL, "times", EngineOptions())
+    first: Any = network
+
+    def fail(_: Any) -> Any:
+        raise ModelError("out of memory")
+
+    monkeypatch.setattr(first._now, "run", fail)
+    assert network.run(ONE)["y"].tolist() == [[2.0, 2.0, 2.0]]
+    assert network.precision == "fp32"
+    assert "in place of onnxruntime-cpu, which failed: out of memory" in caplog.text
+    network.close()
+
+
+def test_an_input_that_fails_everywhere_replaces_nothing(there: Any) -> None:
+    there("onnx")
+    _compiled("onnx", content=_model(5.0))
+    network = open_network(MODEL, "times", EngineOptions())
+    before: Any = network
+    first = before._now
+
+    def fail(_: Any) -> Any:
+        raise ModelError("a bad input")
+
+    before._now.run = fail
+    before._open_other = lambda: first
+    with pytest.raises(ModelError, match="a bad input"):
+        network.run(ONE)
+    assert network.precision == "int8"

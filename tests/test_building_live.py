@@ -1,0 +1,111 @@
+"""While plans are built the programs work, and go on with the same events on the plans.
+
+Real processes; TensorRT and the GPU are strict fakes that compute by ONNX Runtime.
+"""
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+import pytest
+
+from playspot.engines.build_process import build_into_store
+from playspot.engines.catalogue import bundled_models
+from playspot.engines.compiled import compiled_networks
+from playspot.engines.planned import plan_order
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("fake_gpu")]
+THRESHOLD = "0.005"  # what is played in the made clip is not much like music
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    monkeypatch.setenv("PLAYSPOT_ENGINES", str(folder))
+    return folder
+
+
+@pytest.fixture
+def clip(make_clip: Callable[..., Path]) -> Path:
+    return make_clip(duration=8.0, video_rate=8.0)
+
+
+def detect(clip: Path, folder: Path, *options: str) -> tuple[list[dict[str, Any]], str]:
+    """Return the events of a file, and what was told."""
+    program = [sys.executable, "-m", "playspot.stream", "detect", str(clip), "--out", str(folder)]
+    outputs = ["--publish", "off", "--no-video", "--no-timeline", "--no-steps"]
+    settings = ["--flow", "farneback", "--threshold", THRESHOLD, *options]
+    done = subprocess.run(
+        [*program, *outputs, *settings], capture_output=True, text=True, check=True
+    )
+    lines = (folder / f"{clip.stem}.events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines], done.stdout + done.stderr
+
+
+def said(event: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(event[name] for name in ("type", "label", "seq", "start_time", "end_time", "box"))
+
+
+def test_the_events_of_a_file_are_the_same_over_the_switch(clip: Path, tmp_path: Path) -> None:
+    for model in bundled_models().models.values():
+        assert model.path is not None
+        content = model.path.read_bytes()
+        build_into_store(content, plan_order(content, model.path.name))
+    plain, _ = detect(clip, tmp_path / "plain", "--engine", "onnx")
+    switched, told = detect(clip, tmp_path / "switched", "--engine", "auto")
+    assert [said(event) for event in switched] == [said(event) for event in plain]
+    engines = [event["model"]["engine"] for event in switched]
+    assert (engines[0], engines[-1]) == ("onnxruntime-cpu", "tensorrt")
+    assert engines == sorted(engines)
+    over = {e["id"] for e in switched if e["model"]["engine"] == "tensorrt"}
+    assert over & {e["id"] for e in switched if e["model"]["engine"] == "onnxruntime-cpu"}
+    assert "TensorRT plans are being built (100%)" in told
+    assert "the networks run on tensorrt fp32 from step 3 on" in told
+    assert all(one.passed for one in compiled_networks())
+
+
+def builders(program: Any) -> list[psutil.Process]:
+    """Return the processes that build plans for a run."""
+    detector = psutil.Process(program.pid("detector"))
+    return [child for child in detector.children() if "trt_build" in " ".join(child.cmdline())]
+
+
+def engines_of(record: dict[str, Any]) -> set[str]:
+    return set(record["model"]["engine"].split("+"))
+
+
+def test_a_live_run_works_while_plans_are_built_and_switches_over(
+    live: ModuleType, clip: Path, tmp_path: Path, cache: Path
+) -> None:
+    """One of three builders is killed: its network stays as it is, and the others switch."""
+    source = {"url": str(clip), "loop": True, "threshold": float(THRESHOLD)}
+    config = {"sources": {"stage": source}, "flow": "farneback"}
+    with (
+        (cache / "gpu-0.lock").open("w") as lock,
+        live.RunningProgram(config, tmp_path) as program,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as if another process were building
+        program.wait(lambda: program.statuses.get("", {}).get("building") == 0)
+        program.wait_for_steps(["stage"])
+        assert engines_of(program.statuses[""]) == {"onnxruntime-cpu"}
+        program.wait(lambda: len(builders(program)) == 3)
+        builders(program)[0].kill()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        both = {"onnxruntime-cpu", "tensorrt"}
+        program.wait(lambda: engines_of(program.statuses[""]) == both)
+        program.wait(lambda: program.statuses[""]["building"] is None)
+        program.wait(lambda: program.events and engines_of(program.events[-1]) == both)
+        assert engines_of(program.events[0]) == {"onnxruntime-cpu"}
+        program.stop()
+    told = program.log.read_text()
+    assert told.count("TensorRT plans are being built (0%)") == 1
+    assert told.count("ended by SIGKILL") == 1
+    assert "the networks run on" in told
+    assert "Traceback" not in told
