@@ -24,7 +24,7 @@ from .machine import machine as this_machine
 from .metadata import one_line
 from .options import Backend, Precision
 from .plan import MAX_PLAN_BYTES
-from .private_file import private_folder, write_private_bytes
+from .private_file import private_folder, sweep, write_private_bytes
 from .profiles import Shapes
 
 MAX_RECORD_BYTES = 2**20
@@ -61,7 +61,7 @@ class Compiled(BaseModel):
     shapes : dict
         See `profiles.shapes_for`; empty where any will do.
     report : dict
-        What was measured of it.
+        What was measured of it; empty as long as nobody has compared it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -146,6 +146,7 @@ def save(compiled: Compiled, content: bytes) -> Compiled:
     before = _read(record) if record.exists() else None
     try:
         private_folder(folder)
+        sweep(folder)
         write_private_bytes(path, content)
         _write_record(kept)
     except OSError as error:

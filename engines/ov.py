@@ -116,7 +116,7 @@ class OpenVinoNetwork:
 
 def _tensor(port: Any, names: set[str]) -> Tensor:
     # A port has the names of all that was found to be the same as it; one is of the ONNX file.
-    name = next(name for name in port.get_names() if name in names)
+    name = next((name for name in port.get_names() if name in names), port.get_any_name())
     axes = (_axis(axis) for axis in port.get_partial_shape())
     return Tensor(name, port.get_element_type().to_dtype(), tuple(axes))
 

@@ -1,8 +1,12 @@
 """Files of the cache: whole or not at all, on the disk before anybody can see them, private."""
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
+
+PARTIAL = ".partial"
+LEFT_AFTER = 3600.0  # s; nobody writes for that long
 
 
 def private_folder(folder: Path) -> None:
@@ -27,7 +31,7 @@ def write_private_bytes(path: Path, content: bytes) -> None:
     ['a']
     """
     private_folder(path.parent)
-    partial = path.with_name(f".{path.name[:80]}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name[:80]}.{os.getpid()}{PARTIAL}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -39,6 +43,15 @@ def write_private_bytes(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left, once it is old enough to be just that."""
+    before = time.time() - LEFT_AFTER
+    for path in folder.glob(f".*{PARTIAL}"):
+        with suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

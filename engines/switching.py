@@ -198,7 +198,7 @@ class SwitchingNetwork:
         bound = FLOW_BOUND if is_flow else BOUNDS[self._plan.precision]
         for name, array in found.items():
             difference = _distance(array, other.get(name), FLOW_SHARE if is_flow else 1.0)
-            self._difference = max(self._difference, difference)
+            self._difference = max(difference, self._difference)  # in this order: it may be NaN
             if not difference <= bound:
                 self._mark(passed=False)
                 self._stay(f"what the plan gives differs by {difference:.2g}, above {bound:g}")

@@ -147,8 +147,8 @@ class _Loaded:
         if self._engine is None:
             raise self._error("its plan cannot be loaded", "compile it again on this machine")
         names = [self._engine.get_tensor_name(n) for n in range(self._engine.num_io_tensors)]
-        mode = self._trt.TensorIOMode.INPUT
-        inputs = [name for name in names if self._engine.get_tensor_mode(name) == mode]
+        is_input = trt.TensorIOMode.INPUT
+        inputs = [name for name in names if self._engine.get_tensor_mode(name) == is_input]
         self.inputs = tuple(self._tensor(name) for name in inputs)
         self.outputs = tuple(self._tensor(name) for name in names if name not in inputs)
         self._bounds: dict[str, list[Shape]] = {
@@ -240,7 +240,11 @@ class _Loaded:
         ]
         for name, buffer in self._buffers.items():
             are_right.append(prepared.context.set_tensor_address(name, buffer.address))
-        if not all(are_right) or prepared.context.infer_shapes():
+        try:
+            are_right.append(not prepared.context.infer_shapes())
+        except RuntimeError:  # no output is possible for these; the log says why
+            are_right.append(False)
+        if not all(are_right):
             raise self._error(f"it refuses inputs of {prepared.inputs}", "compile it for them")
         size = self._engine.device_memory_size_v2
         prepared.context.set_device_memory(int(self._activations), size)

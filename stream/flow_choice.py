@@ -93,7 +93,7 @@ def open_flow(wish: FlowWish = "auto", options: EngineOptions | None = None) -> 
     why = _no_gpu(options)
     if why is None:
         try:
-            network = NetworkFlow(options, "a GPU runs it", may_leave=True)
+            network = NetworkFlow(options, may_leave=True)
         except ModelError as error:  # auto never fails because of a GPU
             why = f"the network cannot be run ({error})"
         else:

@@ -148,6 +148,12 @@ class Farneback:
 class Dis:
     """OpenCV's dense inverse search (Kroeger and others 2016).
 
+    Parameters
+    ----------
+    preset : int
+        One of OpenCV's. The fastest is not worse than the next one, and the slowest costs as much
+        as Farneback with one iteration, which is as good as with three (`docs/engines.md`).
+
     Examples
     --------
     >>> import numpy as np
@@ -162,7 +168,7 @@ class Dis:
     is_slow_next: Final = False
     why: Final = ""
 
-    def __init__(self, preset: int = cv2.DISOPTICAL_FLOW_PRESET_FAST) -> None:
+    def __init__(self, preset: int = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST) -> None:
         self._dis = cv2.DISOpticalFlow.create(preset)
 
     def flows(self, pairs: Sequence[Pair]) -> list[Flow]:
@@ -177,10 +183,10 @@ class Dis:
         height, width = previous.shape
         least = max(SMALLEST_DIS, -(-max(height, width) // NARROWEST_DIS))
         below, right = max(0, least - height), max(0, least - width)
-        one, two = (
-            np.ascontiguousarray(np.pad(frame, ((0, below), (0, right)), mode="edge"))
-            for frame in (previous, following)
-        )
+        one, two = np.ascontiguousarray(previous), np.ascontiguousarray(following)
+        if below or right:
+            margin = (0, below), (0, right)
+            one, two = np.pad(one, margin, mode="edge"), np.pad(two, margin, mode="edge")
         flow = self._dis.calc(one, two, None)  # type: ignore[call-overload]
         return _clipped(flow[:height, :width])
 

@@ -29,8 +29,6 @@ class NetworkFlow:
     ----------
     options : EngineOptions
         What runs it.
-    why : str
-        See `FlowMethod`.
     may_leave : bool
         Whether OpenCV computes the flow where the GPU does not: as long as a CPU runs the network,
         while the plan is being built, and after a failure, which is one logged line.
@@ -44,10 +42,9 @@ class NetworkFlow:
     name: Final = "network"
     batch: Final = NETWORK_BATCH
 
-    def __init__(self, options: EngineOptions, why: str = "", *, may_leave: bool = False) -> None:
+    def __init__(self, options: EngineOptions, *, may_leave: bool = False) -> None:
         from ..engines.flow_net import SMALLEST_SIDE, FlowNet  # here: it may load a runtime
 
-        self.why = why
         self._may_leave, self._smallest = may_leave, SMALLEST_SIDE
         self._has_failed = False
         self._net = FlowNet(options)
@@ -58,6 +55,20 @@ class NetworkFlow:
         return self._net.backend
 
     @property
+    def why(self) -> str:
+        """Why it is this one, for people; nothing if it was asked for."""
+        if not self._may_leave:
+            return ""
+        if self._is_on_cpu:
+            return "by OpenCV until the plan for the GPU is there"
+        return "a GPU runs it"
+
+    @property
+    def progress(self) -> float | None:
+        """How much of its plan is built, 0 to 1; None when none is being built."""
+        return self._net.progress
+
+    @property
     def is_slow_next(self) -> bool:
         """Whether a plan is loaded before the next flows."""
         return self._net.is_slow_next
@@ -65,7 +76,7 @@ class NetworkFlow:
     @property
     def is_for_ever_slow(self) -> bool:
         """Whether a CPU runs it, and no plan for a GPU is being built."""
-        return self.backend.endswith("-cpu") and self._net.progress is None
+        return self._is_on_cpu and self._net.progress is None
 
     def flows(self, pairs: Sequence[Pair]) -> list[Flow]:
         """Return the flow of each pair; see `FlowMethod.flows`."""
@@ -88,6 +99,10 @@ class NetworkFlow:
         """Release the network. Calling it twice is harmless."""
         self._net.close()
 
+    @property
+    def _is_on_cpu(self) -> bool:
+        return self.backend.endswith("-cpu")
+
     def _by_network(
         self, pairs: Sequence[Pair], runs: list[list[int]]
     ) -> NDArray[np.float32] | None:
@@ -95,7 +110,7 @@ class NetworkFlow:
         if self._may_leave and (
             self._has_failed
             # A plan that is ready must be given inputs to take over: it is compared on them.
-            or (self.backend.endswith("-cpu") and self._net.progress != 1.0)
+            or (self._is_on_cpu and self._net.progress != 1.0)
         ):
             return None
         try:

@@ -281,6 +281,7 @@ def flow_live(worker: Worker, run: str, job: LiveFlowJob) -> None:
     be_patient()
     method = job.flow.open()
     worker.tell("ready", flow=flow_line(method))
+    worker.also = lambda: {"building": getattr(method, "progress", None)}
     measures = worker.measures
     stage = FlowStage(job, out, measures, method=method, before_slow=be_patient)
     serve(worker, {GREY: frames}, stage)

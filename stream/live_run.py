@@ -320,9 +320,10 @@ class LiveRun:
                 self._tell_record(feed.name, source_status(feed, measures, account))
 
     def _note_model(self) -> None:
-        """Take note of what the detector runs on; it may have become something else."""
+        """Take note of what the networks run on; it may have become something else."""
         data = self._services["detector"].watched.data
-        building = data.get("building")
+        parts = [self._services["flow"].watched.data.get("building"), data.get("building")]
+        building = min((part for part in parts if part is not None), default=None)
         if building is not None and self._building is None:
             logger.info("%s", building_line(building))
         self._building = building

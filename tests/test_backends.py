@@ -1,7 +1,10 @@
 """Which backend is chosen, and what happens when it fails."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ from playspot.engines import EngineOptions, ModelError
 from playspot.engines import backends as module
 from playspot.engines.availability import Availability, availability
 from playspot.engines.backends import choose, open_network
+from playspot.engines.catalogue import bundled_models
 from playspot.engines.compiled import Compiled, save
+from playspot.engines.machine import gpu
 from playspot.engines.metadata import model_hash
 from playspot.engines.options import Backend, Precision
 
@@ -58,15 +63,8 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def _compiled(
     backend: Backend, precision: Precision = "int8", content: bytes = MODEL, **changes: Any
 ) -> Compiled:
-    record = Compiled(
-        model_hash=HASH,
-        model_name="times",
-        kind="object",
-        backend=backend,
-        precision=precision,
-        **{"passed": True, **changes},
-    )
-    return save(record, content)
+    told = {"model_hash": HASH, "model_name": "times", "kind": "object", "passed": True, **changes}
+    return save(Compiled(backend=backend, precision=precision, **told), content)
 
 
 # What is chosen
@@ -244,3 +242,45 @@ def test_an_input_that_fails_everywhere_replaces_nothing(there: Any) -> None:
     with pytest.raises(ModelError, match="a bad input"):
         network.run(ONE)
     assert network.precision == "int8"
+
+
+# What is told
+
+
+def test_what_runs_the_models_is_told(there: Any) -> None:
+    there("onnx")
+    lines = bundled_models().describe()
+    expected = "engine of action, object, sound: onnx fp32 (nothing compiled for this machine, and"
+    assert any(line.startswith(expected) for line in lines)
+
+
+def test_models_that_run_differently_are_told_apart(there: Any) -> None:
+    there("onnx")
+    models = bundled_models()
+    path = models.models["sound"].path
+    assert path is not None
+    _compiled("onnx", model_hash=model_hash(path.read_bytes()))
+    told = [line.partition(" (")[0] for line in models.describe() if line.startswith("engine")]
+    assert told == ["engine of action, object: onnx fp32", "engine of sound: onnx int8"]
+
+
+def test_an_engine_that_cannot_be_is_refused_when_models_are_told_of(there: Any) -> None:
+    there("onnx")
+    models = replace(bundled_models(), options=EngineOptions(engine="openvino"))
+    with pytest.raises(ModelError, match="the engine openvino cannot be used"):
+        models.describe()
+
+
+def test_who_only_tells_of_models_does_not_load_the_runtime() -> None:
+    if gpu(0) is not None:
+        pytest.skip("with a GPU ONNX Runtime is asked whether it can use it")
+    code = (
+        "import sys\n"
+        "from playspot.engines.catalogue import bundled_models\n"
+        "bundled_models().describe()\n"
+        "print('onnxruntime' in sys.modules, 'openvino' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]

@@ -7,7 +7,8 @@ import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,16 +38,28 @@ def clip(make_clip: Callable[..., Path]) -> Path:
     return make_clip(duration=8.0, video_rate=8.0)
 
 
-def detect(clip: Path, folder: Path, *options: str) -> tuple[list[dict[str, Any]], str]:
-    """Return the events of a file, and what was told."""
+@contextmanager
+def detecting(
+    clip: Path, folder: Path, *options: str
+) -> Iterator[Callable[[], tuple[list[dict[str, Any]], str]]]:
+    """Detect in a file; yield what waits for it and returns its events, and what was told."""
     program = [sys.executable, "-m", "playspot.stream", "detect", str(clip), "--out", str(folder)]
     outputs = ["--publish", "off", "--no-video", "--no-timeline", "--no-steps"]
     settings = ["--flow", "farneback", "--threshold", THRESHOLD, *options]
-    done = subprocess.run(
-        [*program, *outputs, *settings], capture_output=True, text=True, check=True
-    )
-    lines = (folder / f"{clip.stem}.events.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines], done.stdout + done.stderr
+
+    def done() -> tuple[list[dict[str, Any]], str]:
+        told, _ = process.communicate()
+        assert process.returncode == 0, told
+        lines = (folder / f"{clip.stem}.events.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines], told
+
+    with subprocess.Popen(
+        [*program, *outputs, *settings],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield done
 
 
 def said(event: dict[str, Any]) -> tuple[Any, ...]:
@@ -58,8 +71,12 @@ def test_the_events_of_a_file_are_the_same_over_the_switch(clip: Path, tmp_path:
         assert model.path is not None
         content = model.path.read_bytes()
         build_into_store(content, plan_order(content, model.path.name))
-    plain, _ = detect(clip, tmp_path / "plain", "--engine", "onnx")
-    switched, told = detect(clip, tmp_path / "switched", "--engine", "auto")
+    with (
+        detecting(clip, tmp_path / "plain", "--engine", "onnx") as one,
+        detecting(clip, tmp_path / "switched", "--engine", "auto") as other,
+    ):
+        plain, _ = one()
+        switched, told = other()
     assert [said(event) for event in switched] == [said(event) for event in plain]
     engines = [event["model"]["engine"] for event in switched]
     assert (engines[0], engines[-1]) == ("onnxruntime-cpu", "tensorrt")
@@ -73,8 +90,12 @@ def test_the_events_of_a_file_are_the_same_over_the_switch(clip: Path, tmp_path:
 
 def builders(program: Any) -> list[psutil.Process]:
     """Return the processes that build plans for a run."""
-    detector = psutil.Process(program.pid("detector"))
-    return [child for child in detector.children() if "trt_build" in " ".join(child.cmdline())]
+    program.take()
+    try:
+        children = psutil.Process(program.pid("detector")).children()
+        return [child for child in children if "trt_build" in " ".join(child.cmdline())]
+    except psutil.NoSuchProcess:  # told of, and not any more there
+        return []
 
 
 def engines_of(record: dict[str, Any]) -> set[str]:
@@ -84,7 +105,10 @@ def engines_of(record: dict[str, Any]) -> set[str]:
 def test_a_live_run_works_while_plans_are_built_and_switches_over(
     live: ModuleType, clip: Path, tmp_path: Path, cache: Path
 ) -> None:
-    """One of three builders is killed: its network stays as it is, and the others switch."""
+    """The detector is killed, and its builders end; of those of the next one is killed, too.
+
+    Its network stays as it is, and the others switch.
+    """
     source = {"url": str(clip), "loop": True, "threshold": float(THRESHOLD)}
     config = {"sources": {"stage": source}, "flow": "farneback"}
     with (
@@ -95,6 +119,10 @@ def test_a_live_run_works_while_plans_are_built_and_switches_over(
         program.wait(lambda: program.statuses.get("", {}).get("building") == 0)
         program.wait_for_steps(["stage"])
         assert engines_of(program.statuses[""]) == {"onnxruntime-cpu"}
+        before = program.wait(lambda: len(found := builders(program)) == 3 and found)
+        psutil.Process(program.pid("detector")).kill()
+        _, alive = psutil.wait_procs(before, 10.0)
+        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
         program.wait(lambda: len(builders(program)) == 3)
         builders(program)[0].kill()
         fcntl.flock(lock, fcntl.LOCK_UN)

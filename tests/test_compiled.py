@@ -188,6 +188,17 @@ def test_a_disk_that_is_full_leaves_what_was_there(
     assert not list(cache.glob("*.partial"))
 
 
+def test_what_a_killed_writer_left_is_swept_up(cache: Path) -> None:
+    save(make(), b"network")
+    left, fresh = cache / ".a.1.partial", cache / ".b.2.partial"
+    for path in (left, fresh):
+        path.write_bytes(b"half of it")
+    os.utime(left, (0, 0))
+    save(make(), b"another")
+    assert not left.exists()
+    assert fresh.exists()
+
+
 def test_the_folder_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PLAYSPOT_ENGINES")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")

@@ -11,12 +11,14 @@ import pytest
 from playspot.engines.catalogue import ModelSet, bundled, bundled_models, find_models
 from playspot.engines.fuse import fuse_flow
 from playspot.engines.options import EngineOptions, FlowWish
+from playspot.stream.config import Config, SourceConfig
 from playspot.stream.events import Step
 from playspot.stream.features import features
 from playspot.stream.flow import FlowStack
 from playspot.stream.flow_choice import open_flow
 from playspot.stream.flow_network import NetworkFlow
 from playspot.stream.inputs import item_of, stack_message
+from playspot.stream.live_run import LiveRun
 from playspot.stream.messages import pack
 from playspot.stream.pipeline import Pipeline
 from playspot.stream.supervisor import WorkerError
@@ -124,16 +126,35 @@ def test_the_frames_of_a_step_are_a_seventh_of_its_stack(scene: Path) -> None:
     np.testing.assert_array_equal(item.stack, frames[2])
 
 
-@pytest.mark.parametrize(
-    ("options", "what"),
-    [(EngineOptions(engine="cuda"), "cuda"), (EngineOptions(engine="tensorrt"), "tensorrt")],
-)
 def test_a_gpu_that_was_asked_for_and_is_not_there_ends_it_with_one_line(
-    models: ModelSet, options: EngineOptions, what: str
+    models: ModelSet,
 ) -> None:
-    with pytest.raises(WorkerError, match=f"{what} cannot be used: ") as error:
-        detected(replace(models, options=options), Path("never.mp4"), "network")
+    on_gpu = replace(models, options=EngineOptions(engine="tensorrt"))
+    with pytest.raises(WorkerError, match="tensorrt cannot be used: ") as error:
+        detected(on_gpu, Path("never.mp4"), "network")
     assert "\n" not in str(error.value)
+
+
+def test_a_live_run_says_which_flow_it_uses(scene: Path, models: ModelSet, tmp_path: Path) -> None:
+    with LiveRun(live_config(scene, tmp_path, "dis"), models) as run:
+        assert "flow: dis (opencv-cpu)" in run.describe()
+
+
+def test_a_live_run_without_the_gpu_that_was_asked_for_ends_with_one_line(
+    scene: Path, models: ModelSet, tmp_path: Path
+) -> None:
+    config = live_config(scene, tmp_path, "network", engine="cuda")
+    with (
+        pytest.raises(WorkerError, match="cuda cannot be used: ") as error,
+        LiveRun(config, models),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def live_config(path: Path, folder: Path, flow: FlowWish, **options: Any) -> Config:
+    sources = {"stage": SourceConfig(url=str(path))}
+    return Config(sources=sources, flow=flow, publish="off", journal=folder / "journal", **options)
 
 
 def test_another_flow_than_that_of_the_model_ends_it_with_one_line(fused: ModelSet) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from playspot.engines import ModelError
 from playspot.engines.catalogue import bundled
@@ -150,3 +151,38 @@ def test_nothing_is_printed_about_cuda(tmp_path: Path) -> None:
         env={**os.environ, "HOME": str(tmp_path)},
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+# int8
+
+
+def _quantised() -> bytes:
+    """Return a 1x1 convolution in int8 whose sums of two products are above 16 bits."""
+    floats = {"one": 1 / 255, "unit": 1 / 127, "range": 16 / 255}
+    weights = [helper.make_tensor(k, TensorProto.FLOAT, [], [v]) for k, v in floats.items()]
+    kernel = np.full((16, 16, 1, 1), 127, np.int8)
+    weights += [
+        helper.make_tensor("zero", TensorProto.UINT8, [], [0]),
+        helper.make_tensor("middle", TensorProto.INT8, [], [0]),
+        numpy_helper.from_array(kernel, "w"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "one", "zero"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "unit", "middle"], ["wd"]),
+        helper.make_node("Conv", ["xd", "wd"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "range", "zero"], ["cq"]),
+        helper.make_node("DequantizeLinear", ["cq", "range", "zero"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16, "h", "w"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    proto = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    return bytes(proto.SerializeToString())
+
+
+def test_sums_in_int8_do_not_saturate() -> None:
+    """As they would on x86 without VNNI: 255 * 127, twice, is above 16 bits."""
+    network = OrtNetwork(_quantised(), "q", precision="int8")
+    found = network.run({"x": np.ones((1, 16, 8, 8), np.float32)})["y"]
+    assert np.allclose(found, 16.0, atol=16 / 255)

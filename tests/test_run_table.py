@@ -46,12 +46,6 @@ def run_status(sources: dict[str, SourceState], **changes: Any) -> RunStatus:
     )
 
 
-def test_the_first_line_tells_how_much_of_the_plans_is_built() -> None:
-    table = RunTable()
-    table.take(run_status({"stage": "live"}, building=0.5), 0.0)
-    assert "building plans 50%" in text_of(view(table, 0.0, 120, 30)).splitlines()[0]
-
-
 def step(source: str, number: int, **scores: float) -> LiveStep:
     return LiveStep(
         step=number,
@@ -261,3 +255,9 @@ def test_a_terminal_without_blocks_gets_letters_only() -> None:
     table.take(status("stage", clock=clock), NOW)
     table.take(event("new"), NOW)
     text_of(view(table, NOW, 80, 24, is_ascii=True)).encode("ascii")
+
+
+def test_the_first_line_tells_how_much_of_the_plans_is_built() -> None:
+    table = RunTable()
+    table.take(run_status({"stage": "live"}, building=0.5), 0.0)
+    assert "building plans 50%" in text_of(view(table, 0.0, 120, 30)).splitlines()[0]

@@ -427,6 +427,20 @@ def test_a_build_that_fails_leaves_it_as_it_is(
     assert len([line for line in lines if "without a TensorRT plan" in line]) == 1
 
 
+def test_where_the_gpu_has_no_memory_for_the_plan_it_stays_as_it_is(
+    open_it: Callable[..., SwitchingNetwork],
+    built: Compiled,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mark(built, passed=False, report={})
+    monkeypatch.setenv("FAKE_GPU", "out-of-memory:1")
+    assert use(open_it()) == "onnxruntime-cpu"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "the GPU has not enough memory" in line
+    assert "\n" not in line
+
+
 def test_a_plan_that_was_found_to_differ_is_not_used_and_says_what_to_do(
     fake_gpu: Any, model: bytes, built: Compiled, caplog: pytest.LogCaptureFixture
 ) -> None:

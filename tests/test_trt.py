@@ -340,6 +340,22 @@ def test_a_plan_of_another_release_is_refused(plan: bytes, monkeypatch: pytest.M
         TrtNetwork(plan, "times.onnx")
 
 
+def test_a_shape_that_tensorrt_refuses_is_one_line(
+    network: TrtNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorrt as trt
+
+    def fail(self: object) -> list[str]:
+        raise RuntimeError("no such shape")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(trt.IExecutionContext, "infer_shapes", fail)
+        with pytest.raises(ModelError, match=r"it refuses inputs of \(\(2, 8, 8\), \(1,\)\)"):
+            network.run(feeds())
+    network.run(feeds())
+    network.close()
+
+
 def test_what_tensorrt_says_goes_to_the_log(
     fake_gpu: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

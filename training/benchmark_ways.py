@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.engine import Header
-from ..engines.metadata import one_line, read_header
+from ..engines.metadata import model_hash, one_line, read_header
 from ..engines.network import Network
 from ..engines.options import Precision
 from .parity_torch import rebuild
@@ -154,11 +154,18 @@ def _open(
 def _tensorrt(
     subject: Subject, precision: Precision, model: bytes, device: int, largest: int
 ) -> Network:
+    from ..engines.compiled import find
     from ..engines.ort import OrtNetwork
+    from ..engines.plan import key_for, read_plan
     from ..engines.profiles import shapes_for
     from ..engines.trt import TrtNetwork
     from ..engines.trt_build import build_plan
 
+    hash_ = model_hash(subject.models["fp32"])
+    there = find(hash_, "tensorrt", precision, device=device)
+    if there is not None:
+        plan = read_plan(there.path, key_for(hash_, precision, there.shapes, device))
+        return TrtNetwork(plan, subject.name, device=device, precision=precision)
     reference = OrtNetwork(model, subject.name)
     inputs = reference.inputs
     reference.close()
@@ -168,11 +175,9 @@ def _tensorrt(
             model,
             shapes,
             device=device,
-            timing_cache=Path(folder) / "timing",
-            on_progress=lambda stage, share: None,
+            timing_cache=Path(folder) / "timings",
         )
-    network: Network = TrtNetwork(plan, subject.name, device=device, precision=precision)
-    return network
+    return TrtNetwork(plan, subject.name, device=device, precision=precision)
 
 
 def _defaults(model: bytes) -> Way:

@@ -77,6 +77,8 @@ def compile_models(
         return
     batches, sizes = _batch(batch), _sizes(size)
     backend, wanted = _engine(engine, precision, device)
+    if fuse_flow and wanted == "bf16":
+        raise typer.BadParameter("--fuse-flow --precision bf16: not supported; use fp16")
     if wanted == "int8" and calibrate is None and clips == 0:
         raise typer.BadParameter(
             "int8 needs clips to calibrate on: --calibrate FOLDER, or --clips 18"

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from .benchmark_inputs import batch_of
-from .doctor_gpu_checks import Check, Given, opened
+from .doctor_gpu_checks import SAME, Check, Given, opened
 from .processes import Failure, in_processes
 
 COPY_BYTES: Final = 64 * 2**20
@@ -135,7 +135,9 @@ def two_processes(given: Given, kind: str) -> list[Check]:
     if reasons := [result.reason for result in results if isinstance(result, Failure)]:
         return [Check(name, "fail", reasons[0], bound)]
     (first, p50), (second, other) = results
-    state: Literal["pass", "fail"] = "pass" if np.array_equal(first, second) else "fail"
+    state: Literal["pass", "fail"] = (
+        "pass" if np.allclose(first, second, rtol=0, atol=SAME) else "fail"
+    )
     told = f"p50 {p50:.3f} and {other:.3f} ms beside each other (n = {RUNS} each)"
     return [Check(name, state, told, bound)]
 
@@ -149,6 +151,6 @@ def _scores(given: Given, kind: str) -> tuple[Any, float]:
             began = time.perf_counter()
             again = run(batch)
             taken.append(time.perf_counter() - began)
-            if not np.array_equal(scores, again):
+            if not np.allclose(scores, again, rtol=0, atol=SAME):
                 raise ValueError("two runs of the same input gave different scores")
     return scores, 1000 * float(np.median(taken))

@@ -212,7 +212,7 @@ def _histogram(axes: "Axes", parity: Parity) -> None:
     axes.set(xlabel=f"absolute difference (below {SMALLEST:g}: at the left)",
              ylabel="share of scores")  # fmt: skip
     axes.set_title(parity.candidate, size=10)
-    axes.legend(fontsize=8, loc="upper right")
+    axes.legend(fontsize=8, loc="best")
     axes.grid(alpha=0.3)
 
 

@@ -148,7 +148,8 @@ class Stream:
     @property
     def synchronize(self) -> Callable[[], None]:
         # No method: its frame, in the traceback of an error, would keep the stream alive.
-        return self._stream.synchronize
+        wait: Callable[[], None] = self._stream.synchronize
+        return wait
 
     def is_done(self) -> bool:
         return not self._stream.queue
@@ -179,7 +180,8 @@ class Event:
     def synchronize(self) -> Callable[[], None]:
         if self._stream is None:
             DEVICE.misuse("an event is waited for that was never recorded")
-        return self._stream.synchronize  # see `Stream.synchronize`
+        wait: Callable[[], None] = self._stream.synchronize  # see `Stream.synchronize`
+        return wait
 
     def __del__(self) -> None:
         if DEVICE.alive.pop(self._handle, None) is not None:

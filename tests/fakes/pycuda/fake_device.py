@@ -7,7 +7,8 @@ here, and is remembered, so that nobody can swallow it; `check()` finds both tha
 never released, and runs at the end of the process too (exit status 99).
 
 `FAKE_GPU` makes it fail: "no-driver", "no-gpu", "old-driver", "no-capture",
-"out-of-memory:N" (at the N-th allocation, counted from 1), "launch:N" (at the N-th kernel).
+"out-of-memory:N" (at the N-th allocation, counted from 1), "launch:N" (at the N-th kernel),
+"build" (a layer that TensorRT has nothing for).
 """
 
 import os
