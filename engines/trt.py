@@ -81,6 +81,15 @@ class TrtNetwork:
         # Called by `close`, by the garbage collector or at exit, whichever comes first.
         self._release = weakref.finalize(self, self._loaded.release)
 
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether it runs by CUDA graphs; set it to False before the first run to compare."""
+        return self._loaded.uses_graphs
+
+    @uses_graphs.setter
+    def uses_graphs(self, does: bool) -> None:
+        self._loaded.uses_graphs = does
+
     def run(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Return every output by name; see `Network.run`.
 
@@ -127,7 +136,7 @@ class _Loaded:
         self._buffers: dict[str, Buffer] = {}
         self._activations: Any = None
         self._prepared: OrderedDict[tuple[Shape, ...], _Prepared] = OrderedDict()
-        self._uses_graphs = True
+        self.uses_graphs = True
         self._gpu = Gpu(device)
         try:
             with self._gpu, cuda_errors(name):
@@ -258,11 +267,11 @@ class _Loaded:
 
     def _queue(self, prepared: "_Prepared") -> None:
         """Queue a run: as it is the first time, which TensorRT wants before a capture."""
-        if prepared.graph is None and prepared.has_run and self._uses_graphs:
+        if prepared.graph is None and prepared.has_run and self.uses_graphs:
             try:
                 prepared.graph = Graph(self._gpu.stream, lambda: self._enqueue(prepared))
             except GraphError as error:
-                self._uses_graphs = False
+                self.uses_graphs = False
                 self._log.told()
                 logger.warning("%s: it runs without CUDA graphs: %s", self._name, error)
         if prepared.graph is None:

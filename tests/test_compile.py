@@ -172,13 +172,15 @@ def test_calibration_never_sees_what_is_compared() -> None:
 
 
 @pytest.mark.usefixtures("generous")
-def test_recordings_calibrate_and_are_compared_too(
-    models: Path, tmp_path: Path, make_clip: Any
+def test_recordings_calibrate_and_are_compared_too_and_broken_ones_are_told(
+    models: Path, tmp_path: Path, make_clip: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_clip("mine.mp4", duration=2.0, size=(64, 36))
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
     outcome = run(asked(models, calibrate=tmp_path, compare=tmp_path, n_clips=0))
     assert outcome.clips == {"bandstand": 0, "recordings": 1}
     assert outcome.faults == []
+    assert "broken" in capsys.readouterr().err
 
 
 def test_a_folder_without_recordings_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_the_report_is_written_as_three_files(outcome: Outcome, tmp_path: Path) 
     assert paths[2].read_bytes().startswith(b"\x89PNG")
     text = paths[1].read_text()
     assert text.startswith("# Parity: onnx int8, NOT passed")
-    assert "| action*object*sound | onnx int8 |" in text
+    assert r"| action\*object\*sound | onnx int8 |" in text
 
 
 def test_the_tables_end_with_what_is_wrong(

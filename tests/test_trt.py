@@ -152,6 +152,15 @@ def test_where_there_are_no_graphs_it_runs_without(
     ]
 
 
+def test_graphs_can_be_left_out(network: TrtNetwork, fake_gpu: Any) -> None:
+    assert network.uses_graphs
+    network.uses_graphs = False
+    for value in (1, 2, 3):
+        assert np.all(network.run(feeds(value=value))["y"] == 2 * value)
+    assert (fake_gpu.n_captures, fake_gpu.n_plain_launches) == (0, 3)
+    network.close()
+
+
 def test_memory_stays_flat_over_any_number_of_shapes(network: TrtNetwork, fake_gpu: Any) -> None:
     blocks, pinned = len(fake_gpu.blocks), len(fake_gpu.pinned)
     most = 0

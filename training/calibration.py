@@ -18,6 +18,7 @@ from ..engines.network import Arrays, Network
 from .bandstand import render_set
 from .cache import cache_clips
 from .clips import FIRST_TEST_SEED, Clip, ClipError, load_clip
+from .jobs import report_skipped
 from .media_files import PICTURE_SUFFIXES, MediaFiles
 from .processes import n_cores
 from .progress import counting
@@ -93,7 +94,7 @@ def recordings(folder: Path) -> list[Clip]:
 def inputs_of(
     clips: Iterable[Clip], engines: Mapping[str, Engine], what: str
 ) -> Iterator[tuple[Clip, Inputs]]:
-    """Yield what the engines see of each clip that can be read, with progress.
+    """Yield what the engines see of each clip that can be read, with progress; say what cannot.
 
     Rendered clips come from the cache of features, if it holds what these engines take.
 
@@ -105,21 +106,20 @@ def inputs_of(
     wanted = list(clips)
     asked = dict(engines)
     is_cached = fits_cache(asked) and all(clip.seed is not None for clip in wanted)
-    reasons: list[str] = []
-    n_read = 0
+    skipped: list[tuple[str, str]] = []
     with counting(what, len(wanted)) as advance:
         for done, clip in enumerate(wanted, 1):
             try:
                 inputs = _cached(clip) if is_cached else read(clip, asked)
             except ValueError as error:
-                reasons.append(f"{clip.name}: {error}")
+                skipped.append((clip.name, str(error)))
                 continue
             finally:
                 advance(done, len(wanted))
-            n_read += 1
             yield clip, inputs
-    if not n_read:
-        raise ClipError(f"none of the {len(wanted)} clips could be read: {reasons[0]}")
+    report_skipped(skipped)
+    if skipped and len(skipped) == len(wanted):
+        raise ClipError(f"none of the {len(wanted)} clips could be read: {skipped[0][1]}")
 
 
 def _cached(clip: Clip) -> Inputs:

@@ -305,9 +305,10 @@ def _compare(request: Request, found: ModelSet, candidates: Mapping[str, Engine]
                 what, BOUNDS[precision], names, found.labels, found.decoding, has_flow=is_fused
             )
             sets.append((parity, {**reference, **engines}))
-        _add(clips, reference, sets, "comparing, bandstand")
-        _add(real, reference, sets, "comparing, recordings")
-    counts = {"bandstand": len(clips), "recordings": len(real)}
+        counts = {
+            "bandstand": _add(clips, reference, sets, "comparing, bandstand"),
+            "recordings": _add(real, reference, sets, "comparing, recordings"),
+        }
     return Outcome({}, [parity for parity, _ in sets], counts, notes)
 
 
@@ -316,8 +317,11 @@ def _add(
     reference: dict[str, Engine],
     sets: list[tuple[Parity, dict[str, Engine]]],
     what: str,
-) -> None:
-    for clip, inputs in inputs_of(clips, reference, what) if clips else ():
+) -> int:
+    """Compare on clips; return how many could be."""
+    n = 0
+    for clip, inputs in inputs_of(clips, reference, what):
+        n += 1
         truth = None if clip.truth is None else load_truth(clip.truth)
         expected = score_clip(reference, inputs)
         for parity, engines in sets:
@@ -325,3 +329,4 @@ def _add(
             if parity.has_flow:
                 seen = replace(inputs, stacks=read(clip, {"action": engines["action"]}).stacks)
             parity.add(clip.name, truth, expected, score_clip(engines, seen))
+    return n

@@ -270,7 +270,7 @@ def graphs(given: Given, kind: str) -> list[Check]:
     """Compare runs by CUDA graphs with runs without: the same scores, how much faster."""
     with_graphs: Any = given.load(kind, "fp32")
     without: Any = given.load(kind, "fp32")
-    without._loaded._uses_graphs = False  # no option: nobody else wants that
+    without.uses_graphs = False
     batch = batch_of(given.inputs(kind), 1)
     with opened(with_graphs) as fast, opened(without) as slow:
         for _ in range(2):  # the second run is captured
@@ -279,7 +279,7 @@ def graphs(given: Given, kind: str) -> list[Check]:
         failed: dict[str, str] = {}
         calls = {"with": partial(fast, batch), "without": partial(slow, batch)}
         times = time_rounds(calls, given.seconds, failed)
-        is_captured = bool(with_graphs._loaded._uses_graphs)
+        is_captured = bool(with_graphs.uses_graphs)
     if failed:
         return [Check(f"CUDA graphs {kind}", "fail", "; ".join(failed.values()))]
     on, off = (figures(times[name].wall) for name in ("with", "without"))

@@ -146,7 +146,7 @@ def _markdown(request: Request, outcome: Outcome, report: dict[str, Any]) -> str
     for title, headings, found in _tables(outcome):
         lines += ["", f"## {title[0].upper() + title[1:]}", "", "| " + " | ".join(headings) + " |"]
         lines += ["|" + "---|" * len(headings)]
-        lines += ["| " + " | ".join(row) + " |" for row in found]
+        lines += ["| " + " | ".join(row).replace("*", r"\*") + " |" for row in found]
     lines += ["", *(f"* {line}" for line in (*outcome.notes, *_ending(outcome)))]
     lines += ["", f"Machine: {report['machine']['processor']}, {report['machine']['cores']} cores, "
               f"{report['machine']['system']}; "
