@@ -44,6 +44,7 @@ class Choice:
         return f"{self.backend} {self.precision} ({self.why})"
 
 
+BACKENDS_OF_GPUS: tuple[Backend, ...] = ("tensorrt", "cuda")  # the faster first
 PLAIN = Choice("onnx", "fp32", None, "what always runs")
 
 
@@ -60,7 +61,8 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
     -------
     choice : Choice
         With `engine="auto"`: the newest that was compiled for this model and machine and passed
-        its checks; else TensorRT; else ONNX Runtime on the GPU; else on the CPU, at fp32.
+        its checks; else TensorRT, if plans may be built; else ONNX Runtime on the GPU; else on
+        the CPU, at fp32.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
         )
     if options.engine != "auto":
         return Choice(options.engine, "fp32", None, "as asked for")
-    for backend in ("tensorrt", "cuda"):
+    for backend in BACKENDS_OF_GPUS[0 if options.builds else 1 :]:
         found = availability(backend, options.device)
         if found.is_there:
             return Choice(backend, "fp32", None, f"the fastest there is: {found.why}")

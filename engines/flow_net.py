@@ -37,8 +37,8 @@ class FlowNet:
     Parameters
     ----------
     options : EngineOptions, optional
-        What runs it; its precision is that of the other networks and does not count here, since
-        half precision cannot hold what flow is solved from.
+        What runs it. Its precision is that of the other networks: in half precision this one is
+        wrong by 0.14 px (fp16) or 0.5 px (bf16) in the mean.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class FlowNet:
     """
 
     def __init__(self, options: EngineOptions | None = None) -> None:
-        wish = (options or EngineOptions()).model_copy(update={"precision": None})
+        wish = (options or EngineOptions()).model_copy(update={"precision": "fp32"})
         self._network: Network | None = open_network(flow_model(), NAME, wish)
 
     @property

@@ -25,6 +25,9 @@ class EngineOptions(BaseModel):
         Number of the GPU.
     threads : int
         Inside one operator, on the CPU. One is best where several processes share the cores.
+    builds : bool
+        With `auto`: whether a plan that TensorRT lacks is built in the background. `detect` and
+        `run` do so; a program that opens networks for a moment would wait for nothing.
 
     Examples
     --------
@@ -38,3 +41,4 @@ class EngineOptions(BaseModel):
     precision: Precision | None = None
     device: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
+    builds: bool = False

@@ -129,6 +129,38 @@ def measure(proto: "ModelProto", names: Iterable[str], calibration: Feeds) -> Ra
     return ranges
 
 
+def weight_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the step between the integers of each row that rounds it with the smallest error.
+
+    The largest weight becomes 64 to 127. Weights that were integers once, as those of many public
+    networks, become integers again without any error.
+
+    Parameters
+    ----------
+    rows : float32, shape (channels, weights of each)
+
+    Returns
+    -------
+    scales : float32, shape (channels,)
+
+    Examples
+    --------
+    >>> weight_scales(np.array([[0.5, 50.0]], np.float32))  # 100 half steps, in place of 127
+    array([0.5], dtype=float32)
+    """
+    largest = np.abs(rows).max(axis=1)
+    largest = np.where(largest > 0, largest, 1.0).astype(np.float32)
+    best = largest / LARGEST
+    least = np.full(len(rows), np.inf, np.float32)
+    for level in range(LARGEST, LARGEST // 2, -1):
+        scales = largest / level
+        steps = rows / scales[:, None]
+        error = scales**2 * np.square(steps - np.rint(steps)).sum(axis=1)
+        best = np.where(error < least, scales, best)
+        least = np.minimum(error, least)
+    return np.asarray(best, np.float32)
+
+
 def _leading(graph: "GraphProto") -> "Iterator[NodeProto]":
     """Yield the convolutions that lead to another one, or to a matrix product."""
     before: set[str] = set()  # tensors that lead to a product
@@ -192,7 +224,7 @@ def _add_weights(graph: "GraphProto", nodes: "list[NodeProto]", name: str, weigh
     from onnx import helper, numpy_helper
 
     values = numpy_helper.to_array(weights)  # (channels out, channels in, ...)
-    scales = _weight_scales(values.reshape(len(values), -1))
+    scales = weight_scales(values.reshape(len(values), -1))
     integers = np.rint(values / scales.reshape(-1, *[1] * (values.ndim - 1)))
     name = f"{name}_weight"
     steps = _add_steps(graph, name, scales, np.zeros(len(values), np.int8))
@@ -200,25 +232,6 @@ def _add_weights(graph: "GraphProto", nodes: "list[NodeProto]", name: str, weigh
     graph.initializer.append(numpy_helper.from_array(integers.astype(np.int8), stored))
     nodes.append(helper.make_node("DequantizeLinear", [stored, *steps], [result], result, axis=0))
     return result
-
-
-def _weight_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the step of each row's integers, with the smallest squared error.
-
-    The largest weight becomes 64 to 127. Weights that were integers once, as those of many public
-    networks, become the same integers again: without any error.
-    """
-    largest = np.abs(rows).max(axis=1)
-    largest = np.where(largest > 0, largest, 1.0).astype(np.float32)
-    best = largest / LARGEST
-    least = np.full(len(rows), np.inf, np.float32)
-    for level in range(LARGEST, LARGEST // 2, -1):
-        scales = largest / level
-        steps = rows / scales[:, None]
-        error = scales**2 * np.square(steps - np.rint(steps)).sum(axis=1)
-        best = np.where(error < least, scales, best)
-        least = np.minimum(error, least)
-    return np.asarray(best, np.float32)
 
 
 def _add_steps(

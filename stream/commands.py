@@ -241,7 +241,7 @@ def engine_options(engine: str | None, precision: str | None) -> EngineOptions:
     """
     given = {"engine": engine or "auto", "precision": precision}
     try:
-        return EngineOptions.model_validate(given)
+        return EngineOptions.model_validate({**given, "builds": True})
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         known = get_args(Wish if name == "engine" else Precision)

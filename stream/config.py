@@ -176,7 +176,9 @@ class Config(ConfigModel):
     @property
     def engine_options(self) -> EngineOptions:
         """What runs the networks, in one piece."""
-        return EngineOptions(engine=self.engine, precision=self.precision, device=self.gpu)
+        return EngineOptions(
+            engine=self.engine, precision=self.precision, device=self.gpu, builds=True
+        )
 
     @field_validator("publish")
     @classmethod

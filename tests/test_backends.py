@@ -83,7 +83,14 @@ def test_a_gpu_is_taken_before_the_cpu(there: Any) -> None:
 
 def test_tensorrt_is_taken_before_onnx_runtime_on_the_gpu(there: Any) -> None:
     there("onnx", "cuda", "tensorrt")
-    assert choose(HASH, EngineOptions()).backend == "tensorrt"
+    assert choose(HASH, EngineOptions(builds=True)).backend == "tensorrt"
+
+
+def test_a_program_that_builds_no_plans_is_given_what_runs_at_once(there: Any) -> None:
+    there("onnx", "cuda", "tensorrt")
+    assert choose(HASH, EngineOptions()).backend == "cuda"
+    there("onnx", "tensorrt")
+    assert choose(HASH, EngineOptions()).backend == "onnx"
 
 
 def test_what_was_compiled_is_taken_first(there: Any) -> None:

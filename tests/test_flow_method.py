@@ -359,7 +359,7 @@ def test_a_plan_that_is_there_takes_over_and_gives_the_same(
     video = [np.ascontiguousarray(large[:72, 3 * i : 3 * i + 128]) for i in range(9)]
     content = flow_net.flow_model()
     build_into_store(content, plan_order(content, flow_net.NAME))
-    with closing(open_flow("auto")) as method:
+    with closing(open_flow("auto", EngineOptions(builds=True))) as method:
         assert method.why == "by OpenCV until the plan for the GPU is there"
         assert method.is_slow_next
         before = [stack_flow(video, method) for _ in range(COMPARED)]

@@ -18,8 +18,9 @@ from playspot.stream.flow_method import farneback
 
 Greys = NDArray[np.uint8]  # (6, H, W)
 
-# Of a score. The flow differs from OpenCV's by 1e-5 px in the mean, but here and there by 0.1.
-TOLERANCE = 2e-3
+# Of a score; 1e-6 is usual. Where real frames have a pixel whose motion ends just at the border, a
+# rounding error decides on which side, and its flow is another one.
+MEAN, P99, LARGEST = 1e-3, 2e-3, 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_a_fused_model_has_the_scores_of_flow_and_action(
 ) -> None:
     frames = moving(*size)
     scores = onnx_engine(fused)(frames)
-    np.testing.assert_allclose(scores, in_turn(action, frames), atol=TOLERANCE)
+    np.testing.assert_allclose(scores, in_turn(action, frames), atol=LARGEST)
 
 
 def test_real_frames_have_the_scores_of_flow_and_action(
@@ -80,8 +81,9 @@ def test_real_frames_have_the_scores_of_flow_and_action(
             ]
         sequences.append(greys[-21::4])
     frames = np.asarray(sequences, np.uint8)
-    scores = onnx_engine(fused)(frames)
-    np.testing.assert_allclose(scores, in_turn(action, frames), atol=TOLERANCE)
+    difference = np.abs(onnx_engine(fused)(frames) - in_turn(action, frames))
+    assert difference.mean() <= MEAN
+    assert np.quantile(difference, 0.99) <= P99
 
 
 def test_its_header_is_the_models_but_takes_frames(action: bytes, fused: bytes) -> None:

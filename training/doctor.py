@@ -129,7 +129,7 @@ def _models(folder: Path | None, device: int) -> Iterator[Finding]:
                 yield Finding(name, "ok", f"{told}: computed by NumPy")
                 continue
             content = model.path.read_bytes()
-            choice = choose(model_hash(content), EngineOptions(device=device))
+            choice = choose(model_hash(content), EngineOptions(device=device, builds=True))
         except ValueError as error:
             yield Finding(name, "fault", f"{told}: {one_line(str(error))}")
             continue
@@ -163,7 +163,7 @@ def _flow(device: int) -> Iterator[Finding]:
     if any(availability(backend, device).is_there for backend in ("cuda", "tensorrt")):
         yield Finding("optical flow", "ok", "Farneback as a network, on the GPU")
         return
-    method = open_flow("auto", EngineOptions(device=device))
+    method = open_flow("auto", EngineOptions(device=device, builds=True))
     try:
         yield Finding("optical flow", "ok", flow_line(method).removeprefix("flow: "))
     finally:

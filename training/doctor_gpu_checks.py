@@ -361,7 +361,9 @@ def corrupt(given: Given, kind: str) -> list[Check]:
         save(record, b"no plan")
         with (
             opened(reference_of(kind, model)) as ours,
-            opened(open_network(model, kind, EngineOptions(device=given.device))) as theirs,
+            opened(
+                open_network(model, kind, EngineOptions(device=given.device, builds=True))
+            ) as theirs,
         ):
             largest = float(np.abs(ours(batch) - theirs(batch)).max())
     finally:
