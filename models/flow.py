@@ -54,12 +54,12 @@ class FarnebackFlow(nn.Module):
         for level in range(levels + 1):
             self.register_buffer(f"blur{level}", _gaussian(level), persistent=False)
 
-    def forward(self, previous: Tensor, following: Tensor) -> Tensor:
+    def forward(self, previous: Tensor, next: Tensor) -> Tensor:
         """Return the flow from one frame to the next.
 
         Parameters
         ----------
-        previous, following : uint8 or float (B, 1, H, W)
+        previous, next : uint8 or float (B, 1, H, W)
             Grey, in 0..255.
 
         Returns
@@ -72,10 +72,10 @@ class FarnebackFlow(nn.Module):
         ValueError
             If the shapes differ or are others, or a side is below 16.
         """
-        if previous.shape != following.shape or previous.dim() != 4 or previous.shape[1] != 1:
-            shapes = f"{tuple(previous.shape)} and {tuple(following.shape)}"
+        if previous.shape != next.shape or previous.dim() != 4 or previous.shape[1] != 1:
+            shapes = f"{tuple(previous.shape)} and {tuple(next.shape)}"
             raise ValueError(f"frames have shapes {shapes}; give two of (B, 1, H, W)")
-        return self._flows(torch.cat([previous, following], 1).float())[:, 0]
+        return self._flows(torch.cat([previous, next], 1).float())[:, 0]
 
     def sequence(self, frames: Tensor) -> Tensor:
         """Return the flow of every frame to the next; each frame is expanded once.

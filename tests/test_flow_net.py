@@ -11,7 +11,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from playspot.engines import EngineOptions, ModelError
+from playspot.engines import EngineOptions, ModelError, flow_net
 from playspot.engines.flow_net import FlowNet, flow_model
 from playspot.stream.flow_method import farneback
 
@@ -150,6 +150,13 @@ def test_the_file_gives_what_the_module_gives(net: FlowNet) -> None:
             expected = FarnebackFlow().sequence(torch.from_numpy(frames)).numpy()
         # The same sums in another order: 1e-6 is usual.
         np.testing.assert_allclose(net.flows(frames), expected, atol=1e-3)
+
+
+def test_it_refuses_what_the_module_refuses() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'playspot[train]'")
+    from playspot.models import flow
+
+    assert flow.SMALLEST_SIDE == flow_net.SMALLEST_SIDE
 
 
 def test_a_new_export_gives_what_the_module_gives(

@@ -21,6 +21,7 @@ from .benchmark_report import machine, versions
 from .benchmark_rounds import Timed, measure
 from .benchmark_ways import Subject, headers_of, random_models
 from .progress import counting
+from .roofline import cpu_peak
 
 SCHEMA: Final = "playspot/benchmark-engines/1"
 MORE_VERSIONS: Final = ("torch", "openvino", "onnxruntime-gpu", "tensorrt", "pycuda")
@@ -71,8 +72,9 @@ def run(job: EngineJob) -> dict[str, Any]:
         subjects, skipped = make_subjects(job, Path(folder))
     timed: list[Timed] = []
     with one_thread(job.threads) as pool, counting("engines", len(subjects)) as advance:
+        peak = pool.submit(cpu_peak).result()
         for done, subject in enumerate(subjects, 1):
-            work = partial(measure, threads=job.threads, device=job.device)
+            work = partial(measure, threads=job.threads, device=job.device, peak=peak)
             timed.append(pool.submit(work, subject, job.batches, job.seconds).result())
             advance(done, len(subjects))
     document: dict[str, Any] = {

@@ -147,7 +147,9 @@ def _latency(axes: "Axes", network: dict[str, Any], rows: list[dict[str, Any]]) 
             size=8,
         )
     axes.set_xlim(0, 1.25 * top)
-    axes.set_xlabel("ms a run: median, line to 95 and 99 % (share of the roofline)", size=8)
+    axes.set_xlabel(
+        "ms a run: median, line to 95 and 99 % (roofline: of the fastest run, by CPU time)", size=8
+    )
     axes.set_title(f"{network['kind']}, batch {first}, {network['gmac']:.3f} GMAC", size=10)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 110  # of tables that go to a file
 COLOURS: Final = {"OpenCV": "#444444", "DIS": "#2166ac", "network": "#1b7837"}
+RIGHT_MS: Final = 10.0
 MARKERS: Final = "osD^v<>"
 
 
@@ -139,7 +140,7 @@ def _trade(axes: "Axes", document: dict[str, Any]) -> None:
         costs.setdefault(row["way"], row["p50_ms"])
     network = next((name for name in costs if name.startswith("network")), "")
     for marker, (what, rows) in zip(MARKERS, document["difference"].items(), strict=False):
-        for row in rows:
+        for place, row in enumerate(rows):
             name = row["way"] if row["way"] in costs else network
             if name not in costs:
                 continue
@@ -147,7 +148,13 @@ def _trade(axes: "Axes", document: dict[str, Any]) -> None:
             axes.plot([x, x], [y, max(row["p99"], 1e-7)], color=_colour(name), linewidth=0.8)
             axes.plot(x, y, marker, color=_colour(name))
             if marker == MARKERS[0]:
-                axes.annotate(row["way"], (x, y), (6, -9), textcoords="offset points", size=7)
+                is_right = x > RIGHT_MS  # of the picture: the name goes to the left
+                axes.annotate(
+                    *(row["way"], (x, y), (-6 if is_right else 6, -9 if place % 2 else 6)),
+                    textcoords="offset points",
+                    ha="right" if is_right else "left",
+                    size=7,
+                )
         axes.plot([], [], marker, color="#444444", label=what)
     axes.axhline(0.005, color="#aaaaaa", linewidth=0.8, linestyle="--")
     axes.set_xscale("log")

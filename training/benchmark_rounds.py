@@ -55,6 +55,7 @@ def measure(
     threads: int = 1,
     device: int = 0,
     names: tuple[str, ...] = WAYS,
+    peak: Peak | None = None,
 ) -> Timed:
     """Return latency and throughput of all ways to run a network, by batch.
 
@@ -70,11 +71,13 @@ def measure(
         See `open_ways`.
     names : tuple of str
         Which of `WAYS`.
+    peak : Peak, optional
+        Of the processor; probed without.
     """
     ways, skipped = open_ways(subject, names, threads=threads, device=device, largest=max(batches))
-    timed = Timed(skipped=skipped, peaks={"cpu": cpu_peak()})
-    if any(way.name in ON_GPU for way in ways) and (peak := gpu_peak(device)) is not None:
-        timed.peaks["gpu"] = peak
+    timed = Timed(skipped=skipped, peaks={"cpu": peak or cpu_peak()})
+    if any(way.name in ON_GPU for way in ways) and (of_gpu := gpu_peak(device)) is not None:
+        timed.peaks["gpu"] = of_gpu
     costs: dict[tuple[str, int], GraphCost] = {}
     try:
         for n in batches:
@@ -91,8 +94,9 @@ def measure(
                 row |= figures(times.wall, n) | {"cpu_ms": 1000 * float(np.median(times.cpu))}
                 is_gpu = name in ON_GPU
                 above = timed.peaks.get("gpu" if is_gpu else "cpu")
-                # On a CPU by its own time: others may have had it for the rest.
-                took = float(np.median(times.wall if is_gpu else times.cpu))
+                # The fastest run, as of the peak; on a CPU by its own time, all threads: others may
+                # have had it for the rest.
+                took = min(times.wall if is_gpu else times.cpu)
                 share = None if above is None else above.share(costs[precision, n], took)
                 timed.rows.append(row | {"roofline_share": share})
     finally:

@@ -72,7 +72,8 @@ class Peak:
 def cpu_peak(seconds: float = PROBE_SECONDS) -> Peak:
     """Return what this process's threads of NumPy reach: a product of matrices, a copy.
 
-    Call it in a process whose numerical libraries have as many threads as what is judged by it.
+    By the time of the processor, all threads together, so that it holds for one core, and beside
+    other processes.
 
     Parameters
     ----------
@@ -87,14 +88,16 @@ def cpu_peak(seconds: float = PROBE_SECONDS) -> Peak:
     def fastest(work: str) -> float:
         best, end = float("inf"), time.perf_counter() + seconds
         while time.perf_counter() < end or best == float("inf"):
-            began = time.perf_counter()
+            began = time.process_time()
             np.matmul(a, a, out=product) if work == "gemm" else np.copyto(target, source)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.process_time() - began)
         return best
 
     flops = 2 * GEMM_SIDE**3 / fastest("gemm")
     bandwidth = 2 * COPY_BYTES / fastest("copy")  # read and written
-    return Peak(flops, bandwidth, "probe: NumPy's product of matrices, and a copy in memory")
+    return Peak(
+        flops, bandwidth, "probe: a product of matrices by NumPy, a copy in memory; one core"
+    )
 
 
 def gpu_peak(device: int = 0) -> Peak | None:
