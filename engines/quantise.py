@@ -26,6 +26,7 @@ Ranges = dict[str, tuple[float, float]]
 
 ACTIVATIONS = frozenset({"Clip", "Relu"})  # computed with the convolution before them
 SAME_RANGE = frozenset({"Identity", "MaxPool"})  # what comes out is among what went in
+LARGEST_BIAS = 2**30  # in steps; half of what 32 bits hold
 LARGEST = 127  # of a weight, and of a signed activation: -128 would have no counterpart
 
 
@@ -71,7 +72,8 @@ def quantise(proto: "ModelProto", calibration: Feeds, *, signed: bool = False) -
         pair(value.name)
     for node in graph.node:
         if node.output[0] in chosen:
-            node.input[1] = _add_weights(graph, nodes, node.output[0], weights[node.input[1]])
+            step, _ = _steps(*ranges[sources[node.input[0]]], signed=signed)
+            node.input[1] = _add_weights(graph, nodes, node, weights, step)
         for at, name in enumerate(node.input):
             node.input[at] = pairs.get(name, name)
         nodes.append(node)
@@ -121,7 +123,7 @@ def measure(proto: "ModelProto", names: Iterable[str], calibration: Feeds) -> Ra
             raise ModelError(f"the model fails on what calibrates it: {one_line(error)}") from None
         for name, (low, high) in ranges.items():
             seen = values[name]
-            ranges[name] = min(low, float(seen.min())), max(high, float(seen.max()))
+            ranges[name] = float(np.minimum(low, seen.min())), float(np.maximum(high, seen.max()))
     if not n_feeds:
         raise ValueError("int8 needs inputs to calibrate on; give some")
     if not np.isfinite(list(ranges.values())).all():
@@ -219,14 +221,27 @@ def _add_pair(
     return result
 
 
-def _add_weights(graph: "GraphProto", nodes: "list[NodeProto]", name: str, weights: Any) -> str:
-    """Add the weights of a convolution as integers, and return the name of what they stand for."""
+def _add_weights(
+    graph: "GraphProto",
+    nodes: "list[NodeProto]",
+    node: "NodeProto",
+    weights: Mapping[str, Any],
+    step: float,
+) -> str:
+    """Add the weights of a convolution as integers, and return the name of what they stand for.
+
+    Engines hold its bias in 32 bits, in steps of a weight times `step`, that of its input: next to
+    a large bias, weights that are nothing become zero.
+    """
     from onnx import helper, numpy_helper
 
-    values = numpy_helper.to_array(weights)  # (channels out, channels in, ...)
+    values = numpy_helper.to_array(weights[node.input[1]])  # (channels out, channels in, ...)
     scales = weight_scales(values.reshape(len(values), -1))
+    if len(node.input) > 2 and node.input[2] in weights:
+        bias = np.abs(numpy_helper.to_array(weights[node.input[2]]))
+        scales = np.maximum(scales, bias / (step * LARGEST_BIAS)).astype(np.float32)
     integers = np.rint(values / scales.reshape(-1, *[1] * (values.ndim - 1)))
-    name = f"{name}_weight"
+    name = f"{node.output[0]}_weight"
     steps = _add_steps(graph, name, scales, np.zeros(len(values), np.int8))
     stored, result = f"{name}_int8", f"{name}_dequantised"
     graph.initializer.append(numpy_helper.from_array(integers.astype(np.int8), stored))

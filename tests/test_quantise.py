@@ -36,7 +36,9 @@ def _inputs(kind: Kind, rng: np.random.Generator) -> Feeds:
     return [{"log_mel": rng.uniform(0, 8, (3, 384, 64)).astype(np.float32)}]
 
 
-def _chain(*, pools: bool = False, factor: Sequence[float] = (1.0, 1.0)) -> bytes:
+def _chain(
+    *, pools: bool = False, factor: Sequence[float] = (1.0, 1.0), bias: float = 0.0
+) -> bytes:
     """Return x (1, 2, h, w) -> Conv -> Relu -> (MaxPool) -> Conv -> Conv -> y, one to one."""
     weight = np.diag(np.asarray(factor, np.float32))[:, :, None, None]
     nodes = [
@@ -51,7 +53,7 @@ def _chain(*, pools: bool = False, factor: Sequence[float] = (1.0, 1.0)) -> byte
     weights: dict[str, NDArray[Any]] = {
         "k": weight,
         "l": np.eye(2)[:, :, None, None],
-        "bias": np.zeros(2),
+        "bias": np.full(2, bias),
     }
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -169,6 +171,14 @@ def test_a_channel_without_weights_is_quantised() -> None:
     assert not OrtNetwork(small, "small").run(_ramp(0.0, 1.0)[0])["y"][:, 1].any()
 
 
+def test_a_bias_next_to_which_all_weights_are_nothing_stays_what_it_is() -> None:
+    """Engines hold biases in 32 bits, in steps of the weights."""
+    model = _chain(factor=(1.0, 1e-20), bias=0.5)
+    small = convert(model, "int8", calibration=_ramp(0.0, 1.0))
+    found = OrtNetwork(small, "small").run(_ramp(0.0, 1.0)[0])["y"]
+    np.testing.assert_allclose(found[:, 1], 0.5, atol=0.02)
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_zero_stays_zero(signed: bool) -> None:
     """Padding is zeros: they must not become something else."""
@@ -228,9 +238,10 @@ def test_inputs_of_another_network_are_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_values_that_are_not_finite_are_refused() -> None:
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
     with pytest.raises(ModelError, match="not finite"):
-        convert(_chain(), "int8", calibration=[{"x": np.full((1, 2, 4, 4), np.inf, np.float32)}])
+        convert(_chain(), "int8", calibration=[{"x": np.full((1, 2, 4, 4), value, np.float32)}])
 
 
 def test_a_network_of_one_product_is_left_alone() -> None:
