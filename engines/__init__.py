@@ -7,6 +7,7 @@ Examples
 ('accordion', '5d1b2f6c9e0a')
 """
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ __all__ = [
     "load",
 ]
 
+# From 1.29 on, ONNX Runtime tells its maker about the models it runs, and leaves an identity in the
+# home, from the moment it is imported on, whoever imports it. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {"ModelEngine": ".model_engine", "ReplayEngine": ".replay"}
 

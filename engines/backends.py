@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .availability import BACKENDS, Availability, availability, available, conflict
 from .engine import ModelError
 from .fallback import FallbackNetwork
+from .machine import machine
 from .metadata import model_hash
 from .network import Network
 from .options import Backend, EngineOptions, Precision
@@ -15,7 +16,16 @@ from .options import Backend, EngineOptions, Precision
 if TYPE_CHECKING:
     from .compiled import Compiled
 
-__all__ = ["Availability", "Choice", "available", "choose", "conflict", "open_network"]
+__all__ = [
+    "Availability",
+    "Choice",
+    "available",
+    "choose",
+    "conflict",
+    "open_network",
+    "plain_backend",
+    "standing",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +70,10 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
     Returns
     -------
     choice : Choice
-        With `engine="auto"`: the newest that was compiled for this model and machine and passed
-        its checks; else TensorRT, if plans may be built; else ONNX Runtime on the GPU; else on
-        the CPU, at fp32.
+        With `engine="auto"`: the fastest that was compiled for this model and machine and passed
+        its checks, unless it is slower than the original on ONNX Runtime; else TensorRT, if plans
+        may be built; else ONNX Runtime on the GPU; else on the CPU, at fp32. An engine or a
+        precision that is asked for is taken, slow as it may be.
 
     Raises
     ------
@@ -74,23 +85,73 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
         found = availability(options.engine, options.device)
         if not found.is_there:
             raise ModelError(f"the engine {options.engine} cannot be used: {found.why}")
-    compiled = _newest(hash_, wished, options)
-    if compiled is not None:
+    compiled = _fastest(hash_, wished, options)
+    is_free = options.engine == "auto" and options.precision in (None, "fp32")
+    if compiled is not None and not (is_free and _speed(compiled, options.device) < 1):
         why = f"compiled and checked on {compiled.created:%Y-%m-%d}"
+        if told := _told(compiled, options.device):
+            why += f", {told}"
         return Choice(compiled.backend, compiled.precision, compiled, why)
     if options.precision not in (None, "fp32"):
+        engine = "" if options.engine == "auto" else f"--engine {options.engine} "
         raise ModelError(
             f"{options.precision} was not compiled for the model {hash_} and this machine; "
-            f"use `playspot compile --precision {options.precision}`, or fp32"
+            f"use `playspot compile {engine}--precision {options.precision}`, or fp32"
         )
     if options.engine != "auto":
         return Choice(options.engine, "fp32", None, "as asked for")
+    slower = "" if compiled is None else _refused(compiled, options.device)
     for backend in BACKENDS_OF_GPUS[0 if options.builds else 1 :]:
-        found = availability(backend, options.device)
-        if found.is_there:
-            return Choice(backend, "fp32", None, f"the fastest there is: {found.why}")
+        there = availability(backend, options.device)
+        if there.is_there and not (compiled and compiled.backend == backend == "tensorrt"):
+            return Choice(backend, "fp32", None, slower or f"the fastest there is: {there.why}")
     why = availability("cuda", options.device).why
-    return replace(PLAIN, why=f"nothing compiled for this machine, and {why}")
+    return replace(PLAIN, why=slower or f"nothing compiled for this machine, and {why}")
+
+
+def plain_backend(device: int = 0) -> Backend:
+    """Return what runs a network without anything compiled or built: "cuda" or "onnx".
+
+    Examples
+    --------
+    >>> plain_backend(device=10_000)
+    'onnx'
+    """
+    return "cuda" if availability("cuda", device).is_there else "onnx"
+
+
+def standing(compiled: "Compiled", device: int = 0) -> str:
+    """Return whether `auto` uses a network of the cache, and why: one line for people.
+
+    Parameters
+    ----------
+    compiled : Compiled
+        As it is in the cache.
+    device : int
+        Number of the GPU.
+
+    Returns
+    -------
+    line : str
+        Such as "is used: 1.52 times as fast as ONNX Runtime on the CPU".
+    """
+    if compiled.machine != machine(compiled.backend, device):
+        return f"not used: it is for another machine, {compiled.machine}"
+    if not compiled.passed:
+        return "not used: it failed its checks, or was not compared yet"
+    if _is_original(compiled):
+        return "nothing to use: it is the model's own file"
+    there = availability(compiled.backend, device)
+    if not there.is_there:
+        return f"not used: {there.why}"
+    if _speed(compiled, device) < 1:
+        how = f"--engine {compiled.backend} --precision {compiled.precision} does"
+        return f"not used by itself: {_told(compiled, device) or 'its speed is not known'}; {how}"
+    taken = choose(compiled.model_hash, EngineOptions(device=device)).compiled
+    told = _told(compiled, device) or "faster than ONNX Runtime, as plans are"
+    if taken is None or taken.path == compiled.path and taken.backend == compiled.backend:
+        return f"is used: {told}"
+    return f"not used by itself: {taken.backend} {taken.precision} is before it; {told}"
 
 
 def open_network(model: bytes, name: str, options: EngineOptions) -> Network:
@@ -171,12 +232,50 @@ def _open(model: bytes, name: str, choice: Choice, options: EngineOptions) -> Ne
     )
 
 
-def _newest(hash_: str, backends: tuple[Backend, ...], options: EngineOptions) -> "Compiled | None":
-    """Return the newest that was compiled and that can run here, or None."""
-    from . import compiled as store
+def _fastest(
+    hash_: str, backends: tuple[Backend, ...], options: EngineOptions
+) -> "Compiled | None":
+    """Return the fastest that was compiled, has passed and can run here, or None."""
+    from .compiled import of_this_machine
 
-    found = [
-        store.find(hash_, backend, options.precision, device=options.device) for backend in backends
+    usable = [
+        one
+        for one in of_this_machine(hash_, options.device)
+        if one.passed
+        and one.backend in backends
+        and options.precision in (None, one.precision)
+        and not _is_original(one)
+        and availability(one.backend, options.device).is_there
     ]
-    usable = [one for one in found if one and availability(one.backend, options.device).is_there]
-    return max(usable, key=lambda one: one.created, default=None)
+    fastest = partial(_speed, device=options.device)
+    return max(usable, key=lambda one: (fastest(one), one.created), default=None)
+
+
+def _is_original(compiled: "Compiled") -> bool:
+    """Return whether it is what runs without it, too."""
+    return compiled.precision == "fp32" and compiled.backend in ("onnx", "cuda")
+
+
+def _speed(compiled: "Compiled", device: int) -> float:
+    """Return how many times as fast it is as what runs without it; 0 if that is not known.
+
+    A plan that was built in the background has not been measured: it is taken to be as fast.
+    """
+    if compiled.speed_up is not None and compiled.against == plain_backend(device):
+        return compiled.speed_up
+    return 1.0 if compiled.backend == "tensorrt" else 0.0
+
+
+def _told(compiled: "Compiled", device: int) -> str:
+    """Return how fast it is, for people; empty if that is not known."""
+    if compiled.speed_up is None or compiled.against != plain_backend(device):
+        return ""
+    where = "GPU" if compiled.against == "cuda" else "CPU"
+    return f"{compiled.speed_up:.2f} times as fast as ONNX Runtime on the {where}"
+
+
+def _refused(compiled: "Compiled", device: int) -> str:
+    name = f"{compiled.backend} {compiled.precision}"
+    if told := _told(compiled, device):
+        return f"what was compiled is slower: {name} is {told}"
+    return f"how fast {name} is here is not known: `playspot compile` measures it"

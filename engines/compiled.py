@@ -62,6 +62,10 @@ class Compiled(BaseModel):
         See `profiles.shapes_for`; empty where any will do.
     report : dict
         What was measured of it; empty as long as nobody has compared it.
+    speed_up : float or None
+        How many times as fast it is as the original on `against`; None: not measured.
+    against : {"cuda", "onnx"} or None
+        What ran the original.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -78,6 +82,8 @@ class Compiled(BaseModel):
     sha256: str = ""
     shapes: Shapes = Field(default_factory=dict)
     report: dict[str, Any] = Field(default_factory=dict)
+    speed_up: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    against: Backend | None = None
 
     def read(self) -> bytes:
         """Return the content.
@@ -197,15 +203,22 @@ def find(
     """
     found = [
         one
-        for one in compiled_networks()
-        if one.model_hash == model_hash
-        and backend in (None, one.backend)
+        for one in of_this_machine(model_hash, device)
+        if backend in (None, one.backend)
         and precision in (None, one.precision)
         and (one.passed or not passed)
         and shapes in (None, one.shapes)
-        and one.machine == this_machine(one.backend, device)
     ]
     return max(found, key=lambda one: one.created, default=None)
+
+
+def of_this_machine(model_hash: str, device: int = 0) -> list[Compiled]:
+    """Return all networks compiled from a model that belong to this machine, passed or not."""
+    return [
+        one
+        for one in compiled_networks()
+        if one.model_hash == model_hash and one.machine == this_machine(one.backend, device)
+    ]
 
 
 def compiled_networks() -> Iterator[Compiled]:

@@ -1,6 +1,6 @@
 """What runs the networks: the user's wish, as it travels from the command line to the processes."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,11 +16,14 @@ class EngineOptions(BaseModel):
     Attributes
     ----------
     engine : {"auto", "onnx", "cuda", "openvino", "tensorrt"}
-        auto: what was compiled for this machine, else the best there is (`backends.choose`).
-        Another one: that, or a `ModelError` that says why not.
+        auto: the fastest of what was compiled for this machine and passed its checks, if it is
+        faster than what there is without (`backends.choose`). Another one: that, or a `ModelError`
+        that says why not.
     precision : {"fp32", "fp16", "bf16", "int8"} or None
-        None: that of the compiled model, else fp32. Others than fp32 must have been compiled,
-        because their accuracy was checked then.
+        None: with `auto`, that of the fastest; with an engine that was asked for, that of the
+        fastest that was compiled for this engine, slow as it may be, else fp32. On ONNX Runtime
+        fp32 is the model's own file and nothing compiled: see `ORIGINAL`. Others than fp32 must
+        have been compiled, because their accuracy was checked then.
     device : int
         Number of the GPU.
     threads : int
@@ -42,3 +45,7 @@ class EngineOptions(BaseModel):
     device: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     builds: bool = False
+
+
+# For what is compared with, learnt from or kept by a model's hash: the file itself, on every CPU.
+ORIGINAL: Final = EngineOptions(engine="onnx", precision="fp32")

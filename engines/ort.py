@@ -2,17 +2,12 @@
 
 import contextlib
 import io
-import os
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-
-# From 1.29 on, ONNX Runtime tells its maker about the models it runs, and leaves a file in the
-# folder for temporary files, from the moment it is imported on. Who wants that sets it to 0.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
+from numpy.typing import NDArray
 
 from .cpu_graph import for_cpu
 from .engine import ModelError
