@@ -8,12 +8,14 @@ the clips of the fit and on those of `--check`.
 """
 
 import argparse
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from playspot.engines.catalogue import find_models
+from playspot.engines.options import ORIGINAL
 from playspot.training.adapt_calibrate import fit
 from playspot.training.cache import cache_clips
 from playspot.training.clips import index_clips, load_truth
@@ -26,7 +28,7 @@ BINS = (0.0, 0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
 def cases(folder: Path, models: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the log-odds of the uncalibrated fused score, and whether it is played."""
     found = find_models(models)
-    engines = dict(found.load())
+    engines = dict(replace(found, options=ORIGINAL).load())
     plain = found.decoding.model_copy(update={"slope": {}, "bias": {}})
     clips, _ = cache_clips(
         [clip for clip in index_clips(folder).clips if clip.split == split], folder / ".features"

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from playspot.engines import Engine, load
 from playspot.engines.motion import MotionEngine
+from playspot.engines.options import ORIGINAL
 from playspot.models.labels import LABELS
 from playspot.stream.features import features
 
@@ -79,7 +80,7 @@ def main() -> None:
     given = parser.parse_args()
     engines: dict[str, Engine] = {"motion": MotionEngine(LABELS)}
     for folder in given.models:
-        engines[str(folder)] = load(folder / "action.onnx", "action")
+        engines[str(folder)] = load(folder / "action.onnx", "action", options=ORIGINAL)
     cases = list(read_cases(given.data, given.pictures))
     print(f"{len(cases)} clips, {sum(len(case.stacks) for case in cases)} steps.\n")
     for name, engine in engines.items():

@@ -105,6 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [str(given.manifest.parent / clip["file"]) for clip in clips]
         flags = ["--no-timeline", "--no-video", "--publish", "off", "--json"]
+        flags += ["--engine", "onnx", "--precision", "fp32"]  # not what is compiled on one machine
         subprocess.run(
             [*command, "detect", *files, *models, "--out", folder, *flags],
             check=True,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playspot.engines import Engine, load
+from playspot.engines.options import ORIGINAL
 from playspot.models.labels import LABELS
 from playspot.stream.pictures import fit_size
 from playspot.training.paper_metrics import auc
@@ -35,7 +36,7 @@ def main() -> None:
     manifest = json.loads((given.data / "manifest.json").read_text())
     entries = [one for one in manifest if one["file"].startswith("image/")]
     for folder in given.models:
-        engine = load(folder / "object.onnx", "object")
+        engine = load(folder / "object.onnx", "object", options=ORIGINAL)
         thresholds = np.array([engine.header.thresholds.get(label, 0.5) for label in LABELS])
         names, tags, scores = [], [], []
         for entry in entries:

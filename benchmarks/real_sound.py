@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from playspot.engines import load
 from playspot.engines.engine import Engine
+from playspot.engines.options import ORIGINAL
 from playspot.models.labels import LABELS
 from playspot.stream.timeline import SAMPLE_RATE, STEP
 from playspot.training.scores import read_inputs, score_clip
@@ -118,7 +119,7 @@ def main() -> int:
     parser.add_argument("--files", action="store_true", help="also a table of all files")
     options = parser.parse_args()
     paths = [path / "sound.onnx" if path.is_dir() else path for path in options.models]
-    engines = [load(path) for path in paths]
+    engines = [load(path, options=ORIGINAL) for path in paths]
     names = [engine.header.name for engine in engines]
     names = [f"{name} ({path.parent.name})" for name, path in zip(names, paths, strict=True)]
     scored = []

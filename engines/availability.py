@@ -6,6 +6,7 @@ is asked once in a process.
 
 import ctypes
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from .ov import load_openvino
 BACKENDS: tuple[Backend, ...] = ("onnx", "cuda", "openvino", "tensorrt")
 BOTH = ("onnxruntime", "onnxruntime-gpu")  # distributions that hold the same files
 TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+OLDEST_TENSORRT = (10, 13)
 REPAIR = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
 
 
@@ -120,15 +122,33 @@ def _openvino(_: int) -> Availability:
 
 def _tensorrt(device: int) -> Availability:
     version = next(filter(None, map(_version, TENSORRT)), None)
+    found = gpu(device)
+    if found is None:  # asked first: without a driver PyCUDA cannot be loaded, which helps nobody
+        return Availability("tensorrt", False, no_gpu(device), version)
     for name in ("pycuda.driver", "tensorrt"):
         if fault := _fault(name):
-            first = f"{no_gpu(device)}, and " if gpu(device) is None else ""
             how = "pip install 'playspot[gpu]', on a Jetson see docs/gpu.md"
-            return Availability("tensorrt", False, f"{first}{fault}: {how}", version)
-    found = gpu(device)
-    if found is None:
-        return Availability("tensorrt", False, no_gpu(device), version)
-    return Availability("tensorrt", True, f"on {found.name}", version or tensorrt_version())
+            return Availability("tensorrt", False, f"{fault}: {how}", version)
+    version = tensorrt_version() or version
+    if fault := too_old(version or ""):
+        return Availability("tensorrt", False, fault, version)
+    return Availability("tensorrt", True, f"on {found.name}", version)
+
+
+def too_old(version: str) -> str | None:
+    """Return what to say of a TensorRT that is too old, or None.
+
+    Examples
+    --------
+    >>> too_old("10.3.0")
+    'TensorRT 10.3.0 is too old: 10.13 or newer is needed; see docs/gpu.md'
+    >>> too_old("10.16.2.10")
+    """
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) < 2 or numbers >= OLDEST_TENSORRT:
+        return None
+    oldest = ".".join(map(str, OLDEST_TENSORRT))
+    return f"TensorRT {version} is too old: {oldest} or newer is needed; see docs/gpu.md"
 
 
 def no_gpu(device: int) -> str:
@@ -153,7 +173,8 @@ def _fault(name: str, load: Callable[[], ModuleType] | None = None) -> str | Non
     try:
         if util.find_spec(top) is None:
             return f"{top} is not installed"
-        module = load() if load else importlib.import_module(name)
+        with warnings.catch_warnings(action="ignore"):  # what matters is raised, too
+            module = load() if load else importlib.import_module(name)
     except Exception as error:  # a broken library may raise anything
         return f"{top} is installed and cannot be loaded ({one_line(error, 120)})"
     # What pip leaves of a package whose files another one had overwritten is an empty folder.

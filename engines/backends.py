@@ -72,8 +72,9 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
     choice : Choice
         With `engine="auto"`: the fastest that was compiled for this model and machine and passed
         its checks, unless it is slower than the original on ONNX Runtime; else TensorRT, if plans
-        may be built; else ONNX Runtime on the GPU; else on the CPU, at fp32. An engine or a
-        precision that is asked for is taken, slow as it may be.
+        may be built; else ONNX Runtime on the GPU; else on the CPU, at fp32. With an engine that
+        was asked for, the fastest on that one; a precision that was asked for is taken, slow as it
+        may be.
 
     Raises
     ------
@@ -84,10 +85,14 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
     if options.engine != "auto":
         found = availability(options.engine, options.device)
         if not found.is_there:
-            raise ModelError(f"the engine {options.engine} cannot be used: {found.why}")
-    compiled = _fastest(hash_, wished, options)
-    is_free = options.engine == "auto" and options.precision in (None, "fp32")
-    if compiled is not None and not (is_free and _speed(compiled, options.device) < 1):
+            other = "" if options.engine == "onnx" else "; or take auto"
+            raise ModelError(f"the engine {options.engine} cannot be used: {found.why}{other}")
+    made = _usable(hash_, wished, options)
+    has_original = options.precision in (None, "fp32") and (
+        options.engine in ("auto", plain_backend(options.device))
+    )
+    if made and not (has_original and _speed(made[0], options.device) < 1):
+        compiled = made[0]
         why = f"compiled and checked on {compiled.created:%Y-%m-%d}"
         if told := _told(compiled, options.device):
             why += f", {told}"
@@ -98,12 +103,13 @@ def choose(hash_: str, options: EngineOptions) -> Choice:
             f"{options.precision} was not compiled for the model {hash_} and this machine; "
             f"use `playspot compile {engine}--precision {options.precision}`, or fp32"
         )
+    slower = _refused(made[0], options.device) if made else ""
     if options.engine != "auto":
-        return Choice(options.engine, "fp32", None, "as asked for")
-    slower = "" if compiled is None else _refused(compiled, options.device)
+        return Choice(options.engine, "fp32", None, slower or "as asked for")
+    has_slow_plan = any(one.backend == "tensorrt" for one in made)
     for backend in BACKENDS_OF_GPUS[0 if options.builds else 1 :]:
         there = availability(backend, options.device)
-        if there.is_there and not (compiled and compiled.backend == backend == "tensorrt"):
+        if there.is_there and not (backend == "tensorrt" and has_slow_plan):
             return Choice(backend, "fp32", None, slower or f"the fastest there is: {there.why}")
     why = availability("cuda", options.device).why
     return replace(PLAIN, why=slower or f"nothing compiled for this machine, and {why}")
@@ -139,7 +145,7 @@ def standing(compiled: "Compiled", device: int = 0) -> str:
         return f"not used: it is for another machine, {compiled.machine}"
     if not compiled.passed:
         return "not used: it failed its checks, or was not compared yet"
-    if _is_original(compiled):
+    if compiled.is_original:
         return "nothing to use: it is the model's own file"
     there = availability(compiled.backend, device)
     if not there.is_there:
@@ -149,7 +155,7 @@ def standing(compiled: "Compiled", device: int = 0) -> str:
         return f"not used by itself: {_told(compiled, device) or 'its speed is not known'}; {how}"
     taken = choose(compiled.model_hash, EngineOptions(device=device)).compiled
     told = _told(compiled, device) or "faster than ONNX Runtime, as plans are"
-    if taken is None or taken.path == compiled.path and taken.backend == compiled.backend:
+    if taken is None or (taken.path == compiled.path and taken.backend == compiled.backend):
         return f"is used: {told}"
     return f"not used by itself: {taken.backend} {taken.precision} is before it; {told}"
 
@@ -232,10 +238,8 @@ def _open(model: bytes, name: str, choice: Choice, options: EngineOptions) -> Ne
     )
 
 
-def _fastest(
-    hash_: str, backends: tuple[Backend, ...], options: EngineOptions
-) -> "Compiled | None":
-    """Return the fastest that was compiled, has passed and can run here, or None."""
+def _usable(hash_: str, backends: tuple[Backend, ...], options: EngineOptions) -> "list[Compiled]":
+    """Return all that was compiled, has passed and can run here, the fastest first."""
     from .compiled import of_this_machine
 
     usable = [
@@ -244,16 +248,11 @@ def _fastest(
         if one.passed
         and one.backend in backends
         and options.precision in (None, one.precision)
-        and not _is_original(one)
+        and not one.is_original
         and availability(one.backend, options.device).is_there
     ]
     fastest = partial(_speed, device=options.device)
-    return max(usable, key=lambda one: (fastest(one), one.created), default=None)
-
-
-def _is_original(compiled: "Compiled") -> bool:
-    """Return whether it is what runs without it, too."""
-    return compiled.precision == "fp32" and compiled.backend in ("onnx", "cuda")
+    return sorted(usable, key=lambda one: (fastest(one), one.created), reverse=True)
 
 
 def _speed(compiled: "Compiled", device: int) -> float:

@@ -126,7 +126,7 @@ class BuildProcess:
         self._failure: str | None = None
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.trt_build"],
+                [sys.executable, "-P", "-m", f"{__package__}.trt_build"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -24,9 +24,12 @@ def list_models(
 
     Example: playspot models list
     """
-    from .catalogue import find_models
+    from dataclasses import replace
 
-    found = find_models(models)
+    from .catalogue import find_models
+    from .options import EngineOptions
+
+    found = replace(find_models(models), options=EngineOptions(builds=True))  # as detect has them
     if as_json:
         choices = {name: model.choice(found.options) for name, model in found.models.items()}
         rows = [
@@ -37,6 +40,7 @@ def list_models(
                 "origin": model.origin,
                 "engine": None if (choice := choices[name]) is None else choice.backend,
                 "precision": None if choice is None else choice.precision,
+                "why": None if choice is None else choice.why,
             }
             for name, model in found.models.items()
         ]

@@ -85,6 +85,11 @@ class Compiled(BaseModel):
     speed_up: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     against: Backend | None = None
 
+    @property
+    def is_original(self) -> bool:
+        """Whether it is what runs without it, too."""
+        return self.precision == "fp32" and self.backend in ("onnx", "cuda")
+
     def read(self) -> bytes:
         """Return the content.
 
@@ -101,7 +106,7 @@ class Compiled(BaseModel):
             reason = error.strerror or one_line(error)
             raise ModelError(f"{self.path}: cannot be read ({reason})") from None
         if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ModelError(f"{self.path}: damaged, its checksum is wrong")
+            raise ModelError(f"{self.path}: damaged, its checksum is wrong; compile it again")
         return content
 
 

@@ -31,7 +31,7 @@ from .metadata import one_line
 # no name for it.
 NON_BLOCKING = 1
 
-_INHERITED: list[object] = []
+_ABANDONED: list[object] = []
 
 
 class Gpu:
@@ -45,6 +45,8 @@ class Gpu:
     Attributes
     ----------
     device : int
+    n_bytes : int
+        Of its memory, whoever uses it.
     stream : int
         Its handle, as the driver and TensorRT want it.
 
@@ -73,7 +75,9 @@ class Gpu:
                     f"there is no GPU {device}, only {n_devices}, counted from 0; give another "
                     "number, or see what nvidia-smi says"
                 )
-            self._context = cuda.Device(device).retain_primary_context()
+            found = cuda.Device(device)
+            self.n_bytes = int(found.total_memory())
+            self._context = found.retain_primary_context()
         self.device = device
         self._cuda = cuda
         self._pid = os.getpid()
@@ -82,7 +86,7 @@ class Gpu:
         self._done: Any = None
         self._is_open = True
         try:
-            with self, cuda_errors(f"GPU {device}"):
+            with cuda_errors(f"GPU {device}"), self:
                 # To wait for the stream itself would keep a core busy all the while.
                 kind = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
                 self._done = cuda.Event(kind)
@@ -220,9 +224,9 @@ class Buffer:
         return found
 
 
-def abandon(inherited: object) -> None:
-    """Keep what a forked process has inherited: its destructors would call the driver."""
-    _INHERITED.append(inherited)
+def abandon(lost: object) -> None:
+    """Keep what cannot be released, by a fork or after an error: destructors call the driver."""
+    _ABANDONED.append(lost)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ..models.net import Net
 from .engine import Header, Kind, ModelError
 from .metadata import write_header
 from .model_engine import ModelEngine
-from .options import EngineOptions
+from .options import ORIGINAL
 
 OPSET = 18  # what TensorRT 8.6 and ONNX Runtime 1.14 already know
 TOLERANCE = 1e-4  # of a score; single precision summed in another order differs by about 1e-6
@@ -251,7 +251,7 @@ def _strip(proto: ModelProto) -> None:
 
 
 def _check(scores: _Scores, content: bytes, name: str, tolerance: float) -> float:
-    engine = ModelEngine(content, options=EngineOptions(engine="onnx"))
+    engine = ModelEngine(content, options=ORIGINAL)
     largest = 0.0
     for shape in _SIZES[scores.net.config.kind]:
         batch = _example(scores.net, shape)

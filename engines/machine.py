@@ -5,6 +5,7 @@ Nothing here creates a CUDA context; a GPU is asked for its name through the dri
 
 import ctypes
 import platform
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -95,7 +96,8 @@ def machine(backend: Backend, device: int = 0) -> str:
 
 def _by_pycuda(device: int) -> Gpu | None:
     try:
-        import pycuda.driver as cuda
+        with warnings.catch_warnings(action="ignore"):  # one that does not fit the driver talks
+            import pycuda.driver as cuda
 
         cuda.init()
         found = cuda.Device(device)

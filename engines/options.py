@@ -20,10 +20,10 @@ class EngineOptions(BaseModel):
         faster than what there is without (`backends.choose`). Another one: that, or a `ModelError`
         that says why not.
     precision : {"fp32", "fp16", "bf16", "int8"} or None
-        None: with `auto`, that of the fastest; with an engine that was asked for, that of the
-        fastest that was compiled for this engine, slow as it may be, else fp32. On ONNX Runtime
-        fp32 is the model's own file and nothing compiled: see `ORIGINAL`. Others than fp32 must
-        have been compiled, because their accuracy was checked then.
+        None: that of the fastest on the engine, the original among them where it was timed.
+        Another one is taken, slow as it may be, and, unless it is fp32, must have been compiled,
+        because its accuracy was checked then. On ONNX Runtime fp32 is the model's own file and
+        nothing compiled: see `ORIGINAL`.
     device : int
         Number of the GPU.
     threads : int

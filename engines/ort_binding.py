@@ -39,17 +39,19 @@ class Binding:
         """Return the outputs in their order; the arrays are the caller's."""
         arrays = {name: np.ascontiguousarray(feeds[name]) for name in self._names}
         shapes = [array.shape for array in arrays.values()]
-        if shapes == self._shapes:
+        is_bound, self._shapes = shapes == self._shapes, []  # after a failure all is bound anew
+        if is_bound:
             for name, array in arrays.items():
                 self._inputs[name].update_inplace(array)
         else:
             self._bind(arrays)
+        self._binding.synchronize_inputs()  # copied on another stream than the one that runs
         self._session.run_with_iobinding(self._binding)
-        self._shapes = shapes  # not before: after a failed run everything is bound anew
+        self._binding.synchronize_outputs()
+        self._shapes = shapes
         return [np.array(value) for value in self._binding.copy_outputs_to_cpu()]
 
     def _bind(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self._shapes = []
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()
         device, number = self._place

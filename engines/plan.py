@@ -16,7 +16,7 @@ from .engine import ModelError
 from .machine import gpu, tensorrt_version
 from .metadata import one_line
 from .options import Precision
-from .private_file import write_private_bytes
+from .private_file import anybody_may_write, write_private_bytes
 from .profiles import Shapes
 
 MAGIC = b"PLAYSPOT PLAN 1\n"
@@ -140,9 +140,12 @@ def read_plan(path: Path, key: PlanKey) -> bytes:
     Raises
     ------
     PlanMismatch
-        As `unpack_plan`, and if the file is missing, too large, or cannot be read.
+        As `unpack_plan`, and if the file is missing, too large, cannot be read, or can be written
+        by anybody: whoever made up a plan can make up its checksum.
     """
     try:
+        if anybody_may_write(path) or anybody_may_write(path.parent):
+            raise PlanMismatch("lies where anybody may write")
         size = path.stat().st_size
         if size > MAX_PLAN_BYTES:
             raise PlanMismatch(f"has {size} bytes; a plan may have {MAX_PLAN_BYTES} at most")

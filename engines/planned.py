@@ -181,7 +181,9 @@ def _source(model: bytes, name: str, precision: Precision, device: int) -> bytes
     """Return the ONNX file that a plan in some precision is built from."""
     if precision == "fp32":
         return model
-    converted = find(model_hash(model), "onnx", precision, device=device)
+    # int8 for a CPU has zeros that are not in the middle, which TensorRT refuses.
+    is_other = precision == "int8"
+    converted = None if is_other else find(model_hash(model), "onnx", precision, device=device)
     if converted is None:
         raise ModelError(
             f"{name}: there is no {precision} plan for this machine, and none can be made of the "

@@ -1,6 +1,8 @@
 """Files of the cache: whole or not at all, on the disk before anybody can see them, private."""
 
+import errno
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +12,21 @@ LEFT_AFTER = 3600.0  # s; nobody writes for that long
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter, unless it is there."""
+    """Make a folder that only its owner may enter, unless it is there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or anybody may write in it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if anybody_may_write(folder):
+        raise PermissionError(errno.EPERM, f"anybody may write there; chmod o-w {folder}")
+
+
+def anybody_may_write(path: Path) -> bool:
+    """Return whether every user of this machine may write a file, or in a folder."""
+    return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
 def write_private_bytes(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ SIDE = 256  # longer side of pictures and flow, px
 HEIGHTS: Range = (64, 144, SIDE)
 WIDTHS: Range = (64, SIDE, SIDE)
 COLUMNS: Range = (16, 48, 512)  # of log-mel; windows of the pipeline have 48 at most
-FRAMES: Range = (2, 5, 17)  # grey frames in a row, of which flow is computed
+FRAMES: Range = (2, 5, 6)  # grey frames in a row: of a step 5, of a stack 6
 
 # What the axes after the batch are.
 _AXES: dict[str, tuple[str, ...]] = {

@@ -14,17 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import LARGEST, MEAN
 from .compiled import Compiled, mark
 from .engine import ModelError
 from .network import Arrays, Network, Tensor
-from .options import Precision
 from .profiles import is_inside
 
-# By how much a score may differ from that of ONNX Runtime at fp32: rounding, not another network.
-BOUNDS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
 # Of flow, px at 99 of 100 places: where nothing is to be seen, rounding decides what moves.
 FLOW_BOUND, FLOW_SHARE = 0.05, 0.99
 COMPARED = 3  # runs that must agree before the plan takes over
+OUTSIDE = 100  # runs of other sizes than the plan's, and none of its own, until it is given up
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +97,7 @@ class SwitchingNetwork:
         self._plan = plan  # that was found or built
         self._may_return = may_return
         self._n_agreed, self._difference = 0, 0.0
+        self._n_outside = 0
         self._is_switched = self._is_closed = False
         self.note = ""
         if plan is not None and plan.passed:
@@ -141,8 +141,7 @@ class SwitchingNetwork:
         if self._is_closed:
             raise ValueError(f"the network of {self._name} is closed; load it again")
         if not self._is_switched:
-            self._look()
-        if not self._is_switched:
+            self._look(feeds)
             found = self._now.run(feeds)
             self._compare(feeds, found)
             return found
@@ -170,8 +169,8 @@ class SwitchingNetwork:
             raise ValueError(f"{self._name}: has no network")
         return network
 
-    def _look(self) -> None:
-        """Load the plan if it is there now."""
+    def _look(self, feeds: Arrays) -> None:
+        """Load the plan if it is there now, and if it is for such inputs: both take memory."""
         if self._second is not None:
             return
         try:
@@ -179,11 +178,19 @@ class SwitchingNetwork:
                 self._plan = built
                 self._end_build()
             if self._build is None and self._plan is not None:
+                if not is_inside(self._plan.shapes, feeds):
+                    self._wait_for_others()
+                    return
                 self._second = self._load(self._plan)
                 if fault := _difference_of(self._now, self._second):
                     raise ModelError(f"the plan {fault}")
         except ModelError as error:
             self._stay(str(error))
+
+    def _wait_for_others(self) -> None:
+        self._n_outside += 1
+        if self._n_outside == OUTSIDE:
+            raise ModelError("it is for other sizes; see `playspot compile --batch --size`")
 
     def _compare(self, feeds: Arrays, found: dict[str, NDArray[Any]]) -> None:
         """Give the plan what the network that runs was given; let it take over if it agrees."""
@@ -194,10 +201,9 @@ class SwitchingNetwork:
         except (ModelError, ValueError) as error:
             self._stay(str(error))
             return
-        is_flow = self._plan.kind == "flow"
-        bound = FLOW_BOUND if is_flow else BOUNDS[self._plan.precision]
+        judge, bound = _judge(self._plan)
         for name, array in found.items():
-            difference = _distance(array, other.get(name), FLOW_SHARE if is_flow else 1.0)
+            difference = _distance(array, other.get(name), judge)
             self._difference = max(difference, self._difference)  # in this order: it may be NaN
             if not difference <= bound:
                 self._mark(passed=False)
@@ -225,6 +231,7 @@ class SwitchingNetwork:
         second, self._second, self._plan = self._second, None, None
         if second is not None:
             second.close()
+        why = why.removeprefix(f"{self._name}: ")
         self.note = f"{self._name}: stays on {self.backend}, without a TensorRT plan: {why}"
         logger.warning("%s", self.note)
 
@@ -271,9 +278,20 @@ def _difference_of(one: Network, other: Network) -> str | None:
     return None
 
 
-def _distance(array: NDArray[Any], other: NDArray[Any] | None, share: float) -> float:
-    """Return the absolute difference that a share of all numbers does not exceed."""
+def _judge(plan: Compiled) -> tuple[Callable[[NDArray[Any]], float], float]:
+    """Return what is made of the differences of a plan's outputs, and what it may be."""
+    if plan.kind == "flow":
+        return lambda apart: float(np.quantile(apart, FLOW_SHARE)), FLOW_BOUND
+    largest = LARGEST[plan.precision]
+    if largest is None:
+        return lambda apart: float(apart.mean()), MEAN[plan.precision]
+    return lambda apart: float(apart.max()), largest
+
+
+def _distance(
+    array: NDArray[Any], other: NDArray[Any] | None, judge: Callable[[NDArray[Any]], float]
+) -> float:
+    """Return how far apart two outputs are."""
     if other is None or array.shape != other.shape:
         return float("inf")
-    apart = np.abs(array.astype(np.float64) - other)
-    return float(apart.max(initial=0.0) if share == 1.0 else np.quantile(apart, share))
+    return judge(np.abs(array.astype(np.float64) - other)) if array.size else 0.0

@@ -22,7 +22,7 @@ from .engine import ModelError
 from .metadata import one_line
 from .network import Arrays, Tensor
 from .options import Precision
-from .trt_log import make_log
+from .trt_log import the_log
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -132,14 +132,14 @@ class _Loaded:
             ) from None
         self._trt = tensorrt
         self._name = name
-        self._log = make_log()
+        self._log = the_log()
         self._buffers: dict[str, Buffer] = {}
         self._activations: Any = None
         self._prepared: OrderedDict[tuple[Shape, ...], _Prepared] = OrderedDict()
         self.uses_graphs = True
         self._gpu = Gpu(device)
         try:
-            with self._gpu, cuda_errors(name):
+            with cuda_errors(name), self._gpu:
                 self._load(plan)
                 self._allocate()
         except BaseException:
@@ -212,7 +212,7 @@ class _Loaded:
                     f"{self._name}: {name} is {array.shape}, and its plan is for {low} to {high}; "
                     "give that, or compile it for this size"
                 )
-        with self._gpu, cuda_errors(self._name):
+        with cuda_errors(self._name), self._gpu:
             for name, array in feeds.items():
                 self._buffers[name].write(array)
             prepared = self._prepare(tuple(array.shape for array in feeds.values()))
@@ -293,6 +293,15 @@ class _Loaded:
         if self._gpu.is_inherited:
             abandon(self)
             return
+        try:
+            with cuda_errors(self._name):
+                self._free()
+                self._gpu.close()
+        except ModelError as error:  # the context is lost, and all that is in it
+            abandon(self)
+            logger.debug("%s", error)
+
+    def _free(self) -> None:
         with self._gpu:
             try:
                 self._gpu.wait()
@@ -307,7 +316,6 @@ class _Loaded:
             if self._activations is not None:
                 self._activations.free()
                 self._activations = None
-        self._gpu.close()
 
     def _error(self, what: str, remedy: str) -> ModelError:
         """Return an error with what TensorRT has logged of it."""

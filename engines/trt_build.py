@@ -18,17 +18,18 @@ from .engine import ModelError
 from .metadata import one_line
 from .private_file import write_private_bytes
 from .profiles import Shapes
-from .trt_log import make_log
-
-if TYPE_CHECKING:
-    import tensorrt as trt
+from .trt_graph import for_tensorrt
+from .trt_log import the_log
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 OnProgress = Callable[[str, float], None]  # phase, and how much of all is done: 0 to 1
 
-WORKSPACE_BYTES = 2 * 2**30  # what a layer may take, while it is timed and while it runs
+# What a layer may take, while it is timed and while it runs: of all memory at most that part, as
+# it is shared with the networks that run meanwhile, and on a Jetson with everything else.
+WORKSPACE_BYTES = 2 * 2**30
+WORKSPACE_PART = 8
 LEVEL = 3  # of 0 to 5: TensorRT's own default
 MAX_TIMINGS_BYTES = 256 * 2**20
 TIMINGS = b"PLAYSPOT TIMINGS 1\n"
@@ -81,9 +82,10 @@ def build_plan(
     except Exception as error:  # the bindings without their library, or for another Python
         raise ModelError(f"TensorRT cannot be used ({one_line(error)}); see docs/gpu.md") from None
     progress = _Progress(on_progress, is_cancelled)
-    with _current(device):
+    with _current(device) as gpu:
+        workspace = min(WORKSPACE_BYTES, gpu.n_bytes // WORKSPACE_PART)
         try:
-            content = _build(model, shapes, timing_cache, progress, level)
+            content = _build(model, shapes, timing_cache, progress, level, workspace)
         except BaseException as error:
             # The frames that raised hold on to what lives in the context, and is to go now.
             traceback.clear_frames(error.__traceback__)
@@ -98,22 +100,26 @@ def _build(
     timing_cache: Path | None,
     progress: "_Progress",
     level: int,
+    workspace: int,
 ) -> bytes:
     import tensorrt as trt
 
-    log = make_log()
+    log = the_log()
     try:
         builder = trt.Builder(log)
     except TypeError:  # no object was made: the log says why
         raise ModelError(f"TensorRT cannot be used: {log.told()}") from None
-    network = builder.create_network(0)
+    # Release 10 would choose types by itself without it; 11 ignores it, and is always so.
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
     parser = trt.OnnxParser(network, log)
-    if not parser.parse(model):
+    if not parser.parse(for_tensorrt(model)):
         raise ModelError(f"TensorRT cannot read the network: {_parser_errors(parser)}")
     config = builder.create_builder_config()
     config.builder_optimization_level = level
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.clear_flag(trt.BuilderFlag.TF32)
+    config.max_aux_streams = 0  # one stream a network, which takes the least memory
     config.progress_monitor = monitor = _monitor(progress)
     config.add_optimization_profile(_profile(builder, network, shapes))
     timings = _timings(config, timing_cache)
@@ -125,8 +131,8 @@ def _build(
     if timing_cache is not None:
         _keep_timings(timings, timing_cache)
     content = _bytes(plan)
-    # In this order: each lives in those after it, and all of them in the context. The monitor and
-    # the log are to outlive them.
+    # In this order: each lives in those after it, and all of them in the context. The monitor is
+    # to outlive them.
     del plan, timings, config, parser, network, builder
     del monitor
     return content
@@ -189,14 +195,15 @@ def _keep_timings(timings: "trt.ITimingCache", path: Path) -> None:
 
 
 @contextmanager
-def _current(device: int) -> Iterator[None]:
+def _current(device: int) -> Iterator[Gpu]:
     """Make a GPU's primary context, which is the one that TensorRT uses, the current one."""
-    gpu = Gpu(device)
-    try:
-        with gpu, cuda_errors(f"GPU {device}"):
-            yield
-    finally:
-        gpu.close()
+    with cuda_errors(f"GPU {device}"):
+        gpu = Gpu(device)
+        try:
+            with gpu:
+                yield gpu
+        finally:
+            gpu.close()
 
 
 def _bytes(memory: Any) -> bytes:

@@ -1,6 +1,7 @@
 """What TensorRT says, as messages of `logging`, and its last errors for ours."""
 
 import logging
+from functools import cache
 from typing import Any
 
 from .metadata import one_line
@@ -10,13 +11,22 @@ logger = logging.getLogger(__name__)
 MAX_TOLD = 3  # errors in one line
 
 
-def make_log() -> Any:
-    """Return a logger for TensorRT, a `tensorrt.ILogger`.
+def the_log() -> Any:
+    """Return the logger of this process for TensorRT, a `tensorrt.ILogger`.
 
     Its messages go to `logging`: warnings as such, the rest for debugging. Errors are kept, since
-    TensorRT does not raise them: `log.told()` returns them as one line, and forgets them. It must
-    live longer than everything that it is given to.
+    TensorRT does not raise them: `log.told()` returns them as one line, and forgets them.
+
+    TensorRT has one logger in a process: to a second one it would not talk. And a logger must live
+    longer than all that it is given to, so this one is never released.
     """
+    import tensorrt as trt
+
+    return _log_of(trt.ILogger)
+
+
+@cache
+def _log_of(_base: type) -> Any:
     import tensorrt as trt
 
     levels = {

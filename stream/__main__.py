@@ -61,6 +61,8 @@ app.add_typer(benchmark_app, name="benchmark")
 def main() -> None:
     """Run the program; what is wrong is one line without a traceback, exit code 2 for usage."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    # That it finds no folder for its fonts is nothing to the user: pictures come all the same.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGHUP):  # of a live run with a configuration: reload
         signal.signal(number, _terminate)
     try:

@@ -38,7 +38,8 @@ def building_line(fraction: float) -> str:
     >>> building_line(0.25)
     'TensorRT plans are being built (25%); detection runs meanwhile'
     """
-    return f"TensorRT plans are being built ({fraction:.0%}); detection runs meanwhile"
+    now = "about to be tried" if fraction == 1.0 else f"being built ({int(100 * fraction)}%)"
+    return f"TensorRT plans are {now}; detection runs meanwhile"
 
 
 def switched_line(model: ModelInfo, since: str = "now") -> str:

@@ -128,7 +128,8 @@ def _no_gpu(options: EngineOptions) -> str | None:
 
     wanted: tuple[Backend, ...] = ("tensorrt", "cuda")
     if options.engine == "auto":
-        found = any(availability(one, options.device).is_there for one in wanted)
-        return None if found else "no GPU for the network, `playspot doctor` says why"
+        found = [availability(one, options.device) for one in wanted]
+        is_there = any(one.is_there for one in found)
+        return None if is_there else f"no GPU for the network: {found[-1].why}"
     there = availability(options.engine, options.device)
     return None if there.is_there else f"no {options.engine}: {there.why}"

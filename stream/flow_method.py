@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from ..engines.options import FlowWish
 from .media import Grey
-from .timeline import FLOW_LIMIT, TICKS_PER_STEP
+from .timeline import FLOW_LIMIT
 
 Flow: TypeAlias = NDArray[np.float32]  # (2, H, W), pixels per tick
 Pair: TypeAlias = tuple[Grey, Grey]
 
-NETWORK_BATCH: Final = 16  # steps
-N_FRAMES: Final = TICKS_PER_STEP + 1  # of a sequence: what a step brings, and the frame before
 # OpenCV 5.0 refuses small frames for DIS, and crashes on narrow ones: their pyramid is as deep as
 # the longer side allows.
 SMALLEST_DIS: Final = 32  # px

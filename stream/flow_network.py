@@ -51,17 +51,18 @@ class NetworkFlow:
 
     @property
     def backend(self) -> str:
-        """What runs it now."""
-        return self._net.backend
+        """What computes the flow now."""
+        by_opencv = self._may_leave and (self._has_failed or self._is_on_cpu)
+        return "opencv-cpu" if by_opencv else self._net.backend
 
     @property
     def why(self) -> str:
         """Why it is this one, for people; nothing if it was asked for."""
         if not self._may_leave:
             return ""
-        if self._is_on_cpu:
-            return "by OpenCV until the plan for the GPU is there"
-        return "a GPU runs it"
+        if self._has_failed or self.is_for_ever_slow:
+            return "the GPU failed"
+        return "until the plan for the GPU is there" if self._is_on_cpu else "a GPU runs it"
 
     @property
     def progress(self) -> float | None:
@@ -101,17 +102,20 @@ class NetworkFlow:
 
     @property
     def _is_on_cpu(self) -> bool:
-        return self.backend.endswith("-cpu")
+        return self._net.backend.endswith("-cpu")
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether OpenCV is to compute the flow."""
+        # A plan that is ready must be given inputs to take over: it is compared on them.
+        is_slow = self._is_on_cpu and self._net.progress != 1.0
+        return self._may_leave and (self._has_failed or is_slow)
 
     def _by_network(
         self, pairs: Sequence[Pair], runs: list[list[int]]
     ) -> NDArray[np.float32] | None:
         """Return the flows of runs of one size; None if OpenCV is to compute them."""
-        if self._may_leave and (
-            self._has_failed
-            # A plan that is ready must be given inputs to take over: it is compared on them.
-            or (self._is_on_cpu and self._net.progress != 1.0)
-        ):
+        if self._is_left:
             return None
         try:
             return self._net.flows(np.stack([_sequence(pairs, run) for run in runs]))

@@ -281,7 +281,10 @@ def flow_live(worker: Worker, run: str, job: LiveFlowJob) -> None:
     be_patient()
     method = job.flow.open()
     worker.tell("ready", flow=flow_line(method))
-    worker.also = lambda: {"building": getattr(method, "progress", None)}
+    worker.also = lambda: {
+        "building": getattr(method, "progress", None),
+        "flow": flow_line(method),
+    }
     measures = worker.measures
     stage = FlowStage(job, out, measures, method=method, before_slow=be_patient)
     serve(worker, {GREY: frames}, stage)

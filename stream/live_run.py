@@ -320,13 +320,16 @@ class LiveRun:
                 self._tell_record(feed.name, source_status(feed, measures, account))
 
     def _note_model(self) -> None:
-        """Take note of what the networks run on; it may have become something else."""
-        data = self._services["detector"].watched.data
-        parts = [self._services["flow"].watched.data.get("building"), data.get("building")]
+        """Take note of what the networks and the flow run on; it may have become another."""
+        data, of_flow = (self._services[name].watched.data for name in ("detector", "flow"))
+        parts = [of_flow.get("building"), data.get("building")]
         building = min((part for part in parts if part is not None), default=None)
         if building is not None and self._building is None:
             logger.info("%s", building_line(building))
         self._building = building
+        if of_flow.get("flow", self.flow) != self.flow:
+            self.flow = str(of_flow["flow"])
+            logger.info("%s", self.flow)
         model = ModelInfo(**data["model"]) if "model" in data else self.model
         if model != self.model:
             self.model = model

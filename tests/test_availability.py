@@ -1,5 +1,7 @@
 """What there is to run networks with; what is absent, broken or overwritten is one line each."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,17 +133,60 @@ def test_cuda_whose_libraries_are_missing_says_which(
     assert why.endswith("libcublasLt.so.13: not found")
 
 
-def test_tensorrt_without_anything_names_the_driver_and_the_package() -> None:
+def test_tensorrt_without_a_driver_names_the_driver_alone() -> None:
     _without_gpu()
-    why = _why("tensorrt")
-    assert why.startswith("there is no NVIDIA driver (libcuda.so.1), and ")
-    assert "pip install 'playspot[gpu]'" in why
+    assert _why("tensorrt") == "there is no NVIDIA driver (libcuda.so.1)"
+
+
+@pytest.mark.parametrize("ask", ["machine.gpu(98)", "availability._fault('pycuda.driver')"])
+def test_a_pycuda_that_does_not_fit_the_driver_is_silent(tmp_path: Path, ask: str) -> None:
+    """As the real one: it warns of its own, in each process, and then raises."""
+    _package(tmp_path, "pycuda", "")
+    told = "import warnings\nwarnings.warn('does not match')\nraise ImportError('undefined symbol')"
+    (tmp_path / "pycuda" / "driver.py").write_text(told)
+    code = f"from playspot.engines import availability, machine; {ask}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+def test_a_gpu_without_tensorrt_says_what_to_install(
+    fake_gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:  # undone before the fake goes, or it would come back
+        patch.setitem(sys.modules, "tensorrt", None)
+        why = _why("tensorrt")
+    assert why.startswith("tensorrt is not installed: pip install 'playspot[gpu]'")
 
 
 def test_tensorrt_is_there_with_its_library_and_a_gpu(fake_gpu: Any) -> None:
     found = availability("tensorrt")
     assert found.is_there, found.why
     assert found.why == f"on {machine.gpu(0).name}"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("version", ["10.3.0.30", "10.12.1", "8.6.1"])
+def test_a_tensorrt_that_is_too_old_is_refused(
+    fake_gpu: Any, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", version)
+    why = _why("tensorrt")
+    assert why == f"TensorRT {version} is too old: 10.13 or newer is needed; see docs/gpu.md"
+
+
+@pytest.mark.parametrize("version", ["10.13.0.35", "10.16.2.10", "11.4.0.106", "12.0"])
+def test_a_tensorrt_from_10_13_on_is_taken(
+    fake_gpu: Any, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", version)
+    found = availability("tensorrt")
+    assert (found.is_there, found.version) == (True, version)
 
 
 def test_tensorrt_without_a_gpu_is_not_there(
@@ -154,6 +199,7 @@ def test_tensorrt_without_a_gpu_is_not_there(
 def test_a_gpu_of_a_number_that_nobody_has_is_not_there(fake_gpu: Any) -> None:
     found = availability("tensorrt", 99)
     assert not found.is_there
+    assert found.why == "there is no GPU 99, only 1, counted from 0"
 
 
 def _without_cuda() -> None:

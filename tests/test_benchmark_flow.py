@@ -71,6 +71,14 @@ def test_the_report_has_its_three_tables(
     assert "on 3 clips it has not seen" in told
 
 
+def test_what_one_clip_cannot_tell_is_left_out(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = {"auc_interval": [None, None], "px": None, "px_interval": [None, None]}
+    print_flow(document | {"quality": [row | none for row in document["quality"]]})
+    assert "None" not in capsys.readouterr().out
+
+
 def test_the_picture_is_drawn(document: dict[str, Any], tmp_path: Path) -> None:
     draw(tmp_path / "a.png", document)
     assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,19 @@ from playspot.engines.catalogue import Model, find_models  # noqa: E402
 from playspot.engines.engine import Header, ModelError  # noqa: E402
 from playspot.engines.metadata import model_hash, write_header  # noqa: E402
 from playspot.engines.network import Tensor  # noqa: E402
+from playspot.engines.options import EngineOptions  # noqa: E402
 from playspot.models.labels import LABELS  # noqa: E402
 from playspot.stream.detector import model_info  # noqa: E402
-from playspot.training import compile_run, parity  # noqa: E402
+from playspot.training import compile_run, compile_speed, parity  # noqa: E402
+from playspot.training.benchmark_rounds import Times  # noqa: E402
 from playspot.training.calibration import Recorder, a_few, recordings, rendered  # noqa: E402
 from playspot.training.clips import ClipError  # noqa: E402
 from playspot.training.compile_command import compile_models  # noqa: E402
 from playspot.training.compile_network import InBatches, shapes_of  # noqa: E402
 from playspot.training.compile_run import Request, run  # noqa: E402
+from playspot.training.compile_speed import Speed, measure_speed  # noqa: E402
+from playspot.training.fused_models import write_fused  # noqa: E402
+from playspot.training.parity_report import print_outcome  # noqa: E402
 from playspot.training.scores import Inputs  # noqa: E402
 
 KINDS = ("sound", "object", "action")
@@ -101,13 +109,37 @@ def generous(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(parity.BOUNDS, "int8", parity.Bounds(0.2, 0.02, 1.0, 200.0))
 
 
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what decides how many times as fast all that is compiled is measured to be."""
+
+    def decide(times: float) -> None:
+        monkeypatch.setattr(
+            compile_run,
+            "measure_speeds",
+            lambda compiled, *_, **options: {
+                kind: Speed(kind, "onnx", 2.0, 2.0 / times, times, (times, times), 9)
+                for kind in compiled
+            },
+        )
+
+    return decide
+
+
 def asked(models: Path, **changes: Any) -> Request:
-    settings: dict[str, Any] = {"n_clips": 1, "duration": 2.0, "precision": "int8", **changes}
+    settings: dict[str, Any] = {
+        "n_clips": 1,
+        "duration": 2.0,
+        "precision": "int8",
+        "seconds": 0.0,
+        **changes,
+    }
     return Request(models, **settings)
 
 
 @pytest.mark.usefixtures("generous")
-def test_what_passed_is_what_detect_then_runs_and_events_say_so(models: Path) -> None:
+def test_what_passed_is_what_detect_then_runs_and_events_say_so(models: Path, speeds: Any) -> None:
+    speeds(1.5)
     outcome = run(asked(models))
     assert outcome.faults == []
     engines = find_models(models).load()
@@ -118,9 +150,45 @@ def test_what_passed_is_what_detect_then_runs_and_events_say_so(models: Path) ->
     }
 
 
-def test_what_did_not_pass_is_kept_but_not_used(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("generous")
+def test_what_passed_and_is_slower_is_used_only_where_it_is_asked_for(
+    models: Path, speeds: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    speeds(0.8)
+    outcome = run(asked(models))
+    assert outcome.faults == []
+    print_outcome(outcome)
+    assert capsys.readouterr().out.endswith(
+        "): onnx int8 passed, not used by itself: 0.80 times as fast as ONNX Runtime on the CPU; "
+        "--engine onnx --precision int8 does\n"
+    )
+    found = find_models(models)
+    assert model_info(found.load()).precision == "fp32"
+    asked_for = replace(found, options=EngineOptions(precision="int8"))
+    assert model_info(asked_for.load()).precision == "int8"
+
+
+@pytest.mark.usefixtures("generous")
+def test_the_speed_is_measured_against_what_runs_without_and_kept(models: Path) -> None:
+    outcome = run(asked(models))
+    assert set(outcome.speeds) == set(KINDS)
+    kept = {one.kind: one for one in cache.compiled_networks()}
+    for kind, speed in outcome.speeds.items():
+        assert speed.n >= 5
+        assert speed.quartiles[0] <= speed.speed_up <= speed.quartiles[1]
+        assert (kept[kind].speed_up, kept[kind].against) == (speed.speed_up, "onnx")
+
+
+def test_the_original_is_not_timed_against_itself(models: Path) -> None:
+    outcome = run(asked(models, precision="fp32"))
+    assert outcome.speeds == {}
+    assert outcome.standings["sound"] == "nothing to use: it is the model's own file"
+
+
+def test_what_did_not_pass_is_kept_but_not_used(
+    models: Path, speeds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds(1.5)
     monkeypatch.setitem(parity.BOUNDS, "int8", parity.Bounds(0.0, 0.0))
     outcome = run(asked(models))
     assert len(outcome.faults) >= 3
@@ -130,8 +198,12 @@ def test_what_did_not_pass_is_kept_but_not_used(
 
 
 def test_the_command_ends_with_1_if_the_scores_do_not_agree(
-    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    models: Path,
+    speeds: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    speeds(1.5)
     monkeypatch.setitem(parity.BOUNDS, "fp16", parity.Bounds(0.0, 0.0))
     monkeypatch.setattr(compile_run, "rendered", lambda split, n, *_: rendered(split, n, 2.0))
     with pytest.raises(typer.Exit) as ending:
@@ -142,6 +214,8 @@ def test_the_command_ends_with_1_if_the_scores_do_not_agree(
     report = json.loads(capsys.readouterr().out)
     assert [one["kind"] for one in report["compiled"]] == ["object"]
     assert not report["passed"]
+    assert [one["speed_up"] for one in report["speeds"]] == [1.5]
+    assert "| object | onnx fp16 | 2.00 | 1.33 | 1.50 |" in Path("report/parity.md").read_text()
     assert sorted(path.name for path in Path("report").iterdir()) == [
         "parity.json",
         "parity.md",
@@ -188,7 +262,8 @@ def test_a_folder_without_recordings_is_an_error_of_one_line(tmp_path: Path) -> 
         recordings(tmp_path)
 
 
-def test_a_plan_is_built_compared_and_then_used(models: Path, fake_gpu: Any) -> None:
+def test_a_plan_is_built_compared_and_then_used(models: Path, fake_gpu: Any, speeds: Any) -> None:
+    speeds(1.5)
     request = asked(
         models, backend="tensorrt", precision="fp16", batch=(1, 2, 3), sizes=((1280, 720),)
     )
@@ -206,15 +281,49 @@ def test_a_plan_is_built_compared_and_then_used(models: Path, fake_gpu: Any) -> 
         engine.close()
 
 
-def test_fused_flow_takes_frames_and_agrees_with_opencv(models: Path, tmp_path: Path) -> None:
+def test_fused_flow_takes_frames_and_agrees_with_opencv(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fused = tmp_path / "fused"
     outcome = run(asked(models, precision="fp32", fused=fused))
     assert outcome.faults == []
+    print_outcome(outcome)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"use the fused set: playspot detect FILE --models {fused}"
     headers = find_models(fused).headers
     assert headers["action"].takes == "frames"
+    assert headers["sound"].name == "tiny sound"
     largest = {one.kind: one.largest for one in outcome.parities[0].agreements()}
     assert 0 < largest["action"] < 0.01
     assert largest["object"] == largest["sound"] == 0
+
+
+def test_a_fused_set_is_whole_and_has_nothing_of_an_earlier_one(
+    models: Path, tmp_path: Path
+) -> None:
+    """What describes a public model goes with it, and the settings of the set."""
+    mine, fused = tmp_path / "mine", tmp_path / "fused"
+    shutil.copytree(models, mine)
+    (mine / "playspot.toml").write_text("[decoding]\non = 0.61\n")
+    fused.mkdir()
+    (fused / "a model of an earlier set.onnx").write_bytes(b"")
+    found = write_fused(find_models(mine), fused)
+    assert sorted(path.name for path in fused.iterdir()) == [
+        "action.onnx",
+        "object.onnx",
+        "playspot.toml",
+        "sound.onnx",
+    ]
+    assert found.decoding.on == 0.61
+    assert found.headers["action"].takes == "frames"
+    assert {model.origin for model in found.models.values()} == {str(fused)}
+
+
+def test_models_are_not_fused_over_themselves(models: Path) -> None:
+    before = (models / "action.onnx").read_bytes()
+    with pytest.raises(ModelError, match="is where the models are from; give another --out"):
+        write_fused(find_models(models), models)
+    assert (models / "action.onnx").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -226,7 +335,6 @@ def test_fused_flow_takes_frames_and_agrees_with_opencv(models: Path, tmp_path: 
         ({"precision": "bf16"}, "ONNX Runtime has no bf16 on the CPU; use fp16 or int8"),
         ({"precision": "int8", "clips": 0}, "int8 needs clips to calibrate on"),
         ({"precision": "fp16", "clips": 0}, "nothing to compare on"),
-        ({"engine": "tensorrt"}, "--engine tensorrt: "),
     ],
 )
 def test_a_bad_option_is_one_line_of_usage(
@@ -235,6 +343,17 @@ def test_a_bad_option_is_one_line_of_usage(
     with pytest.raises(typer.BadParameter, match=re.escape(told)) as error:
         compile_models(models, **{"engine": "onnx", **options})
     assert "\n" not in str(error.value)
+
+
+def test_an_engine_that_is_not_there_is_one_line_of_failure(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as done:
+        compile_models(models, engine="tensorrt")
+    assert done.value.exit_code == 1
+    assert re.fullmatch(
+        r"playspot: the engine tensorrt cannot be used: .+\n", capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("generous")
@@ -247,7 +366,8 @@ def test_what_is_compiled_is_listed_and_removed(
     compile_models(is_listed=True)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    assert all("onnx fp32, passed" in line for line in lines)
+    assert all("onnx fp32, " in line for line in lines)
+    assert all(line.endswith("nothing to use: it is the model's own file") for line in lines)
     compile_models(is_removed=True)
     assert list(home.iterdir()) == []
 
@@ -258,6 +378,34 @@ def test_a_file_that_is_no_model_of_ours_says_what_to_do(tmp_path: Path) -> None
     (tmp_path / "x.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ModelError, match=r"an unknown model; describe it in x\.toml beside it"):
         run(Request(tmp_path / "x.onnx"))
+
+
+def test_the_speed_is_the_median_of_what_rounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round in which the machine was busy with something else changes nothing."""
+    taken = {
+        "original": Times(wall=[0.003, 0.006, 0.003, 0.030, 0.003]),
+        "compiled": Times(wall=[0.002, 0.004, 0.002, 0.002, 0.002]),
+    }
+    monkeypatch.setattr(compile_speed, "time_rounds", lambda *_: taken)
+    network = _Doubling()
+    speed = measure_speed("object", network, network, [{}], against="onnx")
+    assert speed.speed_up == pytest.approx(1.5)
+    assert (speed.original_ms, speed.compiled_ms, speed.n) == (3.0, 2.0, 5)
+
+
+def test_both_networks_are_given_the_same_real_inputs_in_turn() -> None:
+    one, other = Recorder(_Doubling()), Recorder(_Doubling())
+    feeds = [{"x": np.full(1, k, np.float32)} for k in range(3)]
+    measure_speed("object", one, other, feeds, against="onnx", seconds=0.0)
+    given = [feed["x"].item() for feed in one.feeds]
+    assert given == [feed["x"].item() for feed in other.feeds]
+    assert given[:4] == [0, 1, 2, 0]
+
+
+def test_a_network_that_fails_while_it_is_timed_is_told_in_one_line() -> None:
+    network = _Doubling()
+    with pytest.raises(ModelError, match="sound: its speed cannot be measured"):
+        measure_speed("sound", network, network, [{}], against="onnx", seconds=0.0)
 
 
 class _Doubling:

@@ -1,5 +1,6 @@
 """The cache of compiled networks."""
 
+import json
 import logging
 import os
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,26 @@ def test_what_was_saved_is_found() -> None:
     assert find(HASH) == saved
     assert saved.read() == b"network"
     assert saved.machine == machine("onnx")
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    """It has no speed; one of a newer version may have more."""
+    saved = save(make(), b"network")
+    [record] = store().glob("*.json")
+    told = json.loads(record.read_text())
+    del told["speed_up"], told["against"]
+    record.write_text(json.dumps(told | {"of a later version": 1}))
+    assert find(HASH) == saved
+    assert saved.speed_up is None
+
+
+def test_a_speed_that_is_no_speed_is_damage(caplog: pytest.LogCaptureFixture) -> None:
+    save(make(speed_up=1.5, against="onnx"), b"network")
+    [record] = store().glob("*.json")
+    for wrong in ("-1.5", "1e999", "NaN", "0"):
+        record.write_text(record.read_text().replace("1.5", wrong))
+        assert find(HASH) is None
+    assert "damaged" in caplog.text
 
 
 def test_there_is_nothing_without_a_cache() -> None:

@@ -220,7 +220,8 @@ def test_where_the_driver_cannot_capture_it_says_so(
 def test_without_pycuda_one_line_says_what_to_install(
     fake_gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
-    with pytest.raises(ModelError, match=r"pip install 'playspot\[gpu\]'"):
-        Gpu()
+    with monkeypatch.context() as patch:  # undone before the fake goes, or it would come back
+        patch.setitem(sys.modules, "pycuda", None)
+        patch.delitem(sys.modules, "pycuda.driver", raising=False)
+        with pytest.raises(ModelError, match=r"pip install 'playspot\[gpu\]'"):
+            Gpu()

@@ -13,6 +13,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from playspot.engines import machine
+from playspot.engines.availability import Availability
+from playspot.engines.catalogue import bundled
+from playspot.engines.compiled import Compiled, save
+from playspot.engines.metadata import model_hash
 from playspot.training import doctor, doctor_gpu, doctor_machine
 from playspot.training.doctor import examine, is_fine
 from playspot.training.doctor_command import doctor as command
@@ -21,12 +25,15 @@ from playspot.training.doctor_gpu_report import markdown
 from playspot.training.doctor_machine import Finding, cpu_flags
 
 FAKES = Path(__file__).with_name("fakes")
-# A small acceptance run: one precision, two cycles, two seconds of scene.
+# A small acceptance run: one precision, two cycles, two seconds of scene, one of optical flow.
 RUN = """
 import sys
 from pathlib import Path
+from playspot.training import benchmark_inputs
 from playspot.training.doctor_gpu import examine_gpu
 
+whole = benchmark_inputs.greys_of
+benchmark_inputs.greys_of = lambda scene: whole(scene, 1.0)
 small = {"precisions": ("fp32",), "cycles": 2, "scene_seconds": 2.0, "latency_seconds": 0.0}
 report = examine_gpu(Path(sys.argv[1]), Path(sys.argv[2]), batches=(1, 1, 2), **small)
 raise SystemExit(0 if report["is_fine"] else 1)
@@ -63,6 +70,24 @@ def test_each_model_is_told_with_its_engine_its_precision_and_why() -> None:
     assert name == "bandstand-object (bundled)"
     assert engine in ("onnx, fp32", "cuda, fp32", "tensorrt, fp32")
     assert why
+
+
+def test_what_is_compiled_is_told_with_whether_it_is_used_and_why() -> None:
+    path = bundled()["object"].path
+    assert path is not None
+    content = path.read_bytes()
+    told: dict[str, Any] = {"model_hash": model_hash(content), "model_name": "m", "kind": "object"}
+    told |= {"backend": "onnx", "passed": True, "against": "onnx"}
+    save(Compiled(precision="int8", speed_up=0.85, **told), content)
+    save(Compiled(precision="fp16", **told | {"passed": False}), content)
+    slow = "0.85 times as fast as ONNX Runtime on the CPU"
+    found = {one.says.partition(": ")[2]: one for one in examine() if "compiled" in one.what}
+    assert [one.state for one in found.values()] == ["could", "ok"]
+    failed, passed = found
+    assert failed.startswith("not used: it failed its checks, or was not compared yet (")
+    assert passed.startswith(f"not used by itself: {slow}; --engine onnx --precision int8 does (")
+    [model] = [one.says for one in examine() if one.what == "object model"]
+    assert model.endswith(f"onnx, fp32: what was compiled is slower: onnx int8 is {slow}")
 
 
 def test_a_folder_without_models_is_a_fault_and_exit_code_1(tmp_path: Path) -> None:
@@ -112,6 +137,43 @@ def test_a_folder_that_cannot_be_written_is_told(
     assert "PLAYSPOT_ENGINES" in found.do
 
 
+def test_a_damaged_compiled_network_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYSPOT_ENGINES", str(tmp_path))
+    made = Compiled(
+        model_hash="0123456789ab", model_name="", kind="flow", backend="onnx", precision="int8",
+        passed=True,
+    )  # fmt: skip
+    save(made, b"content").path.write_bytes(b"another")
+    [found] = [one for one in examine() if one.what == "compiled networks"]
+    assert found.state == "could"
+    assert found.says.startswith("flow (0123456789ab), onnx, int8, of ")
+    assert "its checksum is wrong; compile it again" in found.says
+
+
+@pytest.mark.parametrize(
+    ("why", "expected"),
+    [
+        (
+            "it cannot be loaded (libnvinfer.so.11: cannot open): pip install 'playspot[gpu]'",
+            ("it cannot be loaded (libnvinfer.so.11: cannot open)", "'playspot[gpu]'"),
+        ),
+        ("TensorRT 8.6 is too old: 10.13 is needed", ("TensorRT 8.6 is too old: 10.13", "")),
+    ],
+)
+def test_what_to_do_is_told_apart_from_the_reason(
+    monkeypatch: pytest.MonkeyPatch, why: str, expected: tuple[str, str]
+) -> None:
+    found = [Availability("tensorrt", False, why)]
+    monkeypatch.setattr("playspot.engines.availability.available", lambda device: found)
+    monkeypatch.setattr("playspot.engines.machine.gpu", lambda device: object())
+    [told] = [one for one in examine() if one.what == "engine tensorrt"]
+    says, do = expected
+    assert told.says.startswith(f"not there: {says}")
+    assert told.do == (f"pip install {do}" if do else "")
+
+
 def test_a_missing_extra_is_told_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(doctor_machine.EXTRAS, "live", ("no_such_module", "microphones"))
     found = {one.do: one.says for one in doctor_machine.extras()}
@@ -145,8 +207,6 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the report of an acceptance run on the fake GPU, in processes of its own."""
     folder = tmp_path_factory.mktemp("accepted")
     (folder / "models").mkdir()
-    from playspot.engines.catalogue import bundled
-
     sound = bundled()["sound"].path
     assert sound is not None
     (folder / "models" / "sound.onnx").write_bytes(sound.read_bytes())

@@ -265,7 +265,7 @@ def test_frames_of_one_size_go_together(counting: CountingNet) -> None:
 def test_without_a_gpu_it_is_farneback_and_that_is_said() -> None:
     method = open_flow("auto", EngineOptions())
     assert method.name == "farneback"
-    assert flow_line(method).startswith("flow: farneback (opencv-cpu): no GPU for the network")
+    assert flow_line(method).startswith("flow: farneback (opencv-cpu): no GPU for the network: ")
 
 
 @pytest.mark.parametrize("backend", ["tensorrt", "cuda"])
@@ -321,6 +321,7 @@ def test_while_its_plan_is_being_built_opencv_computes(
     pairs = list(pairwise(GREYS[:3]))
     np.testing.assert_array_equal(method.flows(pairs), Farneback().flows(pairs))
     assert counting.shapes == []
+    assert flow_line(method) == ("flow: network (opencv-cpu): until the plan for the GPU is there")
     counting.progress = 1.0  # it is there: it takes over once it has been given inputs
     method.flows(pairs)
     counting.backend, counting.progress = "tensorrt", None
@@ -344,6 +345,7 @@ def test_a_gpu_that_fails_later_on_is_one_line_and_farneback(
     assert [record.message for record in caplog.records] == [
         "flow is farneback from now on: the GPU has fallen off the bus"
     ]
+    assert flow_line(method) == "flow: network (opencv-cpu): the GPU failed"
     with pytest.raises(ModelError, match="fallen off"):
         asked_for.flows(pairs)
 
@@ -360,7 +362,7 @@ def test_a_plan_that_is_there_takes_over_and_gives_the_same(
     content = flow_net.flow_model()
     build_into_store(content, plan_order(content, flow_net.NAME))
     with closing(open_flow("auto", EngineOptions(builds=True))) as method:
-        assert method.why == "by OpenCV until the plan for the GPU is there"
+        assert method.why == "until the plan for the GPU is there"
         assert method.is_slow_next
         before = [stack_flow(video, method) for _ in range(COMPARED)]
         assert flow_line(method) == "flow: network (tensorrt): a GPU runs it"

@@ -59,7 +59,7 @@ def rendered() -> Greys:
 def filmed(shared: Path) -> list[Greys]:
     """Return two frames, 0.1 s apart, of real clips."""
     found: list[Greys] = []
-    for path in sorted((shared / "data" / "video").iterdir())[:6]:
+    for path in sorted((shared / "data" / "video").iterdir())[:4]:
         with av.open(str(path)) as container:
             greys = [
                 frame.to_ndarray(format="gray")

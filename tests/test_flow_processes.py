@@ -60,6 +60,12 @@ def network() -> Iterator[NetworkFlow]:
     method.close()
 
 
+@pytest.fixture(scope="module")
+def expected(scene: Path, models: ModelSet) -> list[Step]:
+    """Return the steps of the scene by Farneback, in this process."""
+    return [result.step for result in steps_of(scene, models)]
+
+
 def detected(models: ModelSet, path: Path, flow: FlowWish = "auto") -> tuple[list[Step], str]:
     """Return the steps of a file by the real processes, and what they say of the flow."""
     with Pipeline(models, flow=flow) as pipeline:
@@ -72,29 +78,31 @@ def assert_same(steps: list[Step], expected: list[Step], tolerance: float = ROUN
         assert one.scores == pytest.approx(other.scores, abs=tolerance)
 
 
-def test_dis_through_the_processes_gives_what_the_file_gives(scene: Path, models: ModelSet) -> None:
+def test_dis_through_the_processes_gives_what_the_file_gives(
+    scene: Path, models: ModelSet, expected: list[Step]
+) -> None:
     steps, flow = detected(models, scene, "dis")
     assert flow == "flow: dis (opencv-cpu)"
     with_dis = [result.step for result in steps_of(scene, models, flow=open_flow("dis"))]
     assert_same(steps, with_dis)
-    assert [s.scores for s in with_dis] != [r.step.scores for r in steps_of(scene, models)]
+    assert [step.scores for step in with_dis] != [step.scores for step in expected]
 
 
 def test_the_network_through_the_processes_gives_what_farneback_gives(
-    scene: Path, models: ModelSet
+    scene: Path, models: ModelSet, expected: list[Step]
 ) -> None:
     steps, flow = detected(models, scene, "network")
     assert flow == "flow: network (onnxruntime-cpu)"
-    assert_same(steps, [result.step for result in steps_of(scene, models)])
+    assert_same(steps, expected)
 
 
 def test_a_model_that_computes_the_flow_gives_the_scores_of_stacks(
-    scene: Path, models: ModelSet, fused: ModelSet
+    scene: Path, fused: ModelSet, expected: list[Step]
 ) -> None:
     steps, flow = detected(fused, scene)
     assert flow == "flow: inside the action model"
     assert_same(steps, [result.step for result in steps_of(scene, fused)])
-    assert_same(steps, [result.step for result in steps_of(scene, models)])
+    assert_same(steps, expected)
 
 
 def test_features_by_the_network_are_those_of_farneback(scene: Path, network: NetworkFlow) -> None:

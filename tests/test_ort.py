@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,31 @@ def test_after_a_failed_run_all_is_bound_anew(network: OrtNetwork) -> None:
         binding.run({"pictures": pictures[0]})
     expected = network.run({"pictures": pictures})["scores"]
     assert np.array_equal(binding.run({"pictures": pictures})[0], expected)
+
+
+def test_after_a_failed_run_of_the_same_size_too(
+    network: OrtNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = network._session
+    assert session is not None
+    binding, n_bound = Binding(session, "cpu"), 0
+    real, bind = session.run_with_iobinding, binding._bind
+
+    def count(arrays: dict[str, Any]) -> None:
+        nonlocal n_bound
+        n_bound += 1
+        bind(arrays)
+
+    def fail(_binding: Any) -> None:
+        raise RuntimeError("the GPU is on fire")
+
+    monkeypatch.setattr(binding, "_bind", count)
+    (pictures,) = _pictures((1, 64, 96))
+    for run in (real, fail, real, real):
+        monkeypatch.setattr(session, "run_with_iobinding", run)
+        with pytest.raises(RuntimeError) if run is fail else nullcontext():
+            binding.run({"pictures": pictures})
+    assert n_bound == 2
 
 
 # On the GPU

@@ -1,7 +1,7 @@
 """Whether two ways to run a network agree: what is measured, what is accepted, what is told."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,16 @@ def test_flow_from_another_place_loosens_the_bounds_of_what_it_is_in() -> None:
     parity = compared(scores_of(PLAYED), BOUNDS["fp32"], has_flow=True)
     assert parity.bounds_of("object") == BOUNDS["fp32"]
     assert (parity.bounds_of("action").largest or 0) > (BOUNDS["fp32"].largest or 0)
+
+
+def test_the_bounds_are_those_of_the_documentation() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "engines.md").read_text(encoding="utf-8")
+    told = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] in BOUNDS:
+            told[cells[0]] = [None if cell == "-" else float(cell) for cell in cells[1:]]
+    assert told == {name: [*asdict(bounds).values()] for name, bounds in BOUNDS.items()}
 
 
 def test_clips_without_a_truth_are_compared_score_by_score() -> None:

@@ -86,6 +86,15 @@ def test_a_key_without_end_is_not_read() -> None:
         unpack_plan(bytes(content), KEY)
 
 
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_plan_that_anybody_could_have_written_is_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "a" / "m.plan"
+    write_plan(path, KEY, PLAN)
+    (path if place == "file" else path.parent).chmod(0o777)
+    with pytest.raises(PlanMismatch, match="anybody may write"):
+        read_plan(path, KEY)
+
+
 def test_a_plan_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PlanMismatch, match="is missing"):
         read_plan(tmp_path / "m.plan", KEY)

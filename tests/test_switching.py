@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from playspot.engines.bounds import LARGEST
 from playspot.engines.build_process import BuildProcess, build_into_store
 from playspot.engines.compiled import Compiled, compiled_networks, find, mark, save
 from playspot.engines.engine import ModelError
@@ -21,7 +22,7 @@ from playspot.engines.metadata import model_hash
 from playspot.engines.network import Arrays, Tensor
 from playspot.engines.options import EngineOptions
 from playspot.engines.planned import tensorrt_network
-from playspot.engines.switching import BOUNDS, COMPARED, SwitchingNetwork
+from playspot.engines.switching import COMPARED, OUTSIDE, SwitchingNetwork
 
 F32 = np.dtype(np.float32)
 ONE = {"x": np.ones((1, 3), np.float32)}
@@ -153,7 +154,7 @@ def test_a_plan_with_other_scores_is_not_used(
     bench.build.result = PLAN
     network = bench.make()
     assert set(run_until_switched(network)) == {"onnxruntime-cpu"}
-    assert f"above {BOUNDS['fp32']:g}" in network.note
+    assert f"above {LARGEST['fp32']:g}" in network.note
     assert bench.second.n_closed == 1
     assert network.progress is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -202,6 +203,15 @@ def test_a_build_that_fails_is_one_line_and_all_goes_on(
     )
     assert network.progress is None
     assert bench.build.n_closed == 1
+
+
+def test_the_line_of_a_failure_names_the_model_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = bench.make(name="object.onnx")
+    bench.build.result = "object.onnx: the GPU has not enough memory"
+    run_until_switched(network)
+    assert caplog.text.count("object.onnx") == 1
 
 
 def test_a_plan_that_fails_when_it_is_compared_is_not_used(bench: Bench) -> None:
@@ -266,6 +276,31 @@ def test_inputs_that_the_plan_is_not_for_are_not_compared(bench: Bench) -> None:
         network.run({"x": np.ones((5, 3), np.float32)})
     assert network.backend == "onnxruntime-cpu"
     assert network.progress == 1.0
+
+
+def test_a_plan_is_not_loaded_for_inputs_that_it_is_not_for(bench: Bench) -> None:
+    """Two networks would stay in the memory of the GPU, and one would never be used."""
+    bench.build.result = PLAN
+    loaded: list[Compiled] = []
+    network = SwitchingNetwork(
+        bench.open_first, bench.build, lambda plan: (loaded.append(plan), bench.second)[1]
+    )
+    network.run({"x": np.ones((5, 3), np.float32)})
+    assert not loaded
+    assert run_until_switched(network)[-1] == "tensorrt"
+    assert loaded == [PLAN]
+
+
+def test_a_plan_that_no_input_fits_is_given_up(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.build.result = PLAN
+    network = bench.make()
+    for _ in range(OUTSIDE + 2):
+        network.run({"x": np.ones((5, 3), np.float32)})
+    assert (network.backend, network.progress) == ("onnxruntime-cpu", None)
+    (record,) = caplog.records
+    assert "it is for other sizes; see `playspot compile --batch --size`" in record.getMessage()
 
 
 def test_it_says_when_the_next_run_may_take_long(bench: Bench) -> None:
@@ -476,6 +511,16 @@ def test_a_plan_that_nobody_has_compared_is_compared_first(
 def test_another_precision_is_not_made_of_the_model_alone(
     open_it: Callable[..., SwitchingNetwork],
 ) -> None:
+    with pytest.raises(ModelError, match=r"no int8 plan .*playspot compile"):
+        open_it(precision="int8")
+
+
+def test_no_int8_plan_is_made_of_what_was_compiled_for_the_cpu(
+    open_it: Callable[..., SwitchingNetwork], built: Compiled
+) -> None:
+    """Its zeros are not in the middle, and TensorRT refuses that."""
+    cpu = {"backend": "onnx", "precision": "int8", "passed": True, "machine": machine("onnx")}
+    save(built.model_copy(update={**cpu, "shapes": {}}), b"an ONNX file")
     with pytest.raises(ModelError, match=r"no int8 plan .*playspot compile"):
         open_it(precision="int8")
 

@@ -297,9 +297,10 @@ def test_a_gpu_of_another_number_is_refused(plan: bytes) -> None:
 def test_without_tensorrt_one_line_says_what_to_install(
     plan: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(ModelError, match=r"pip install 'playspot\[gpu\]'"):
-        TrtNetwork(plan, "times.onnx")
+    with monkeypatch.context() as patch:  # undone before the fake goes, or it would come back
+        patch.setitem(sys.modules, "tensorrt", None)
+        with pytest.raises(ModelError, match=r"pip install 'playspot\[gpu\]'"):
+            TrtNetwork(plan, "times.onnx")
 
 
 @pytest.mark.parametrize("nth", range(1, 10))
@@ -333,6 +334,18 @@ def test_a_kernel_that_fails_is_one_line(
         network.run(feeds())
     with pytest.raises(ModelError, match=r"times.onnx: CUDA failed .*illegal memory access"):
         network.run(feeds())
+    network.close()
+
+
+def test_after_a_failure_that_loses_the_context_each_run_and_closing_are_in_order(
+    network: TrtNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA repeats such an error for ever; who falls back must be able to close the network."""
+    monkeypatch.setenv("FAKE_GPU", "lost:1")
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"times.onnx: CUDA failed .*illegal memory access"):
+            network.run(feeds())
+    network.close()
     network.close()
 
 
@@ -370,9 +383,9 @@ def test_what_tensorrt_says_goes_to_the_log(
 ) -> None:
     import tensorrt as trt
 
-    from playspot.engines.trt_log import make_log
+    from playspot.engines.trt_log import the_log
 
-    log = make_log()
+    log = the_log()
     with caplog.at_level(logging.DEBUG):
         for severity in (trt.ILogger.WARNING, trt.ILogger.INFO, trt.ILogger.VERBOSE):
             log.log(severity, f"of\n{severity.name}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
 
@@ -79,9 +80,33 @@ def test_a_build_can_be_cancelled() -> None:
 
 
 def test_a_file_that_is_no_network_is_one_line() -> None:
-    with pytest.raises(ModelError, match="TensorRT cannot read the network") as error:
+    with pytest.raises(ModelError, match="not an ONNX file") as error:
         build_plan(b"nothing", SHAPES)
     assert "\n" not in str(error.value)
+
+
+def test_a_network_that_tensorrt_cannot_read_is_one_line() -> None:
+    proto = onnx.load_model_from_string(make_model())
+    proto.graph.node[0].op_type = "Nonsense"
+    with pytest.raises(ModelError, match=r"TensorRT cannot read the network.*Nonsense") as error:
+        build_plan(proto.SerializeToString(), SHAPES)
+    assert "\n" not in str(error.value)
+
+
+def test_the_workspace_is_a_part_of_a_small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a Jetson's 8 GB, the networks that run meanwhile and the system need most."""
+    import pycuda.driver
+    import tensorrt
+
+    limits: list[int] = []
+    config = tensorrt.IBuilderConfig
+    monkeypatch.setattr(
+        config, "set_memory_pool_limit", lambda _self, _pool, pool_size: limits.append(pool_size)
+    )
+    build_plan(make_model(), SHAPES)
+    monkeypatch.setattr(pycuda.driver.Device, "total_memory", lambda _self: 8 * 2**30)
+    build_plan(make_model(), SHAPES)
+    assert limits == [2 * 2**30, 2**30]
 
 
 def test_sizes_of_another_network_are_refused() -> None:
@@ -201,11 +226,53 @@ def test_a_process_ends_with_what_started_it(cache: Path) -> None:
         assert process.wait(30) == 1
 
 
+STARTER = """
+import sys
+from playspot.engines.build_process import WAITING, BuildProcess
+from playspot.engines.compiled import Compiled
+
+process = BuildProcess(sys.stdin.buffer.read(), Compiled.model_validate_json(sys.argv[1]))
+while process.phase != WAITING:
+    pass
+print(process.pid, flush=True)
+process.wait()
+"""
+
+
+def test_a_process_ends_with_a_starter_that_is_killed(cache: Path) -> None:
+    cache.mkdir()
+    model = make_model()
+    program = [sys.executable, "-c", STARTER, wanted_of(model).model_dump_json()]
+    with (
+        (cache / "gpu-0.lock").open("w") as lock,
+        subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        starter.stdin.write(model)
+        starter.stdin.close()
+        builder = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+        psutil.wait_procs([builder], timeout=10)
+        assert not builder.is_running() or builder.status() == psutil.STATUS_ZOMBIE
+    assert list(compiled_networks()) == []
+
+
 def test_a_cache_that_cannot_be_written_is_one_line(cache: Path) -> None:
     cache.write_text("a file where the folder is to be")
     model = make_model()
     with pytest.raises(ModelError, match=r"cannot be written.*PLAYSPOT_ENGINES") as error:
         build_into_store(model, wanted_of(model))
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_built_where_anybody_may_write(cache: Path) -> None:
+    """A plan is code: whoever can write there could have it run."""
+    cache.mkdir()
+    cache.chmod(0o777)
+    with pytest.raises(ModelError, match=r"anybody may write there.*PLAYSPOT_ENGINES") as error:
+        build_into_store(make_model(), wanted_of(make_model()))
     assert "\n" not in str(error.value)
 
 
@@ -215,6 +282,16 @@ def test_nobody_else_may_read_the_cache(cache: Path) -> None:
     assert store() == cache
     assert cache.stat().st_mode & 0o077 == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in cache.iterdir())
+
+
+def test_the_process_takes_no_module_from_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pydantic.py").write_text("raise SystemExit('anybody could have written this')")
+    monkeypatch.chdir(tmp_path)
+    process = BuildProcess(make_model(), wanted_of(make_model()))
+    assert process.wait().backend == "tensorrt"
+    process.close()
 
 
 def test_the_model_may_be_larger_than_a_pipe_holds() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..engines.catalogue import SETTINGS_FILE, Model, ModelSet, find_models, identify
 from ..engines.description import Description
 from ..engines.engine import Engine, ModelError
+from ..engines.options import ORIGINAL
 from ..engines.settings import Decoding, ModalityName
 from ..models.labels import LABELS
 from ..stream.whole_file import whole_file
@@ -41,14 +42,14 @@ class Teachers:
     decoding: Decoding
 
     def load(self, *kinds: ModalityName) -> dict[str, Engine]:
-        """Return the engines of some of them.
+        """Return the engines of some of them: nothing compiled, scores are kept by their hash.
 
         Raises
         ------
         ModelError
             If one cannot be used, or has other labels than ours.
         """
-        engines: dict[str, Engine] = {kind: self.models[kind].load() for kind in kinds}
+        engines: dict[str, Engine] = {kind: self.models[kind].load(ORIGINAL) for kind in kinds}
         for kind, engine in engines.items():
             if engine.header.labels != LABELS:
                 raise ModelError(
@@ -107,17 +108,23 @@ def copy_teachers(teachers: Teachers, out: Path) -> None:
         model = teachers.models[kind]
         if model.path is None:
             continue
-        name = model.path.name if model.description else f"{kind}.onnx"
-        kept.add(name)
-        copy_file(model.path, out / name)
-        beside = model.path.with_suffix(".toml")
-        if model.description is not None and beside.is_file():
-            copy_file(beside, out / beside.name)
-        if model.description is not None:
-            _copy_labels(model.description, model.path.parent, out)
+        kept.add(copy_model(model, out))
     for path in out.glob("*.onnx"):
         if path.name not in kept:
             path.unlink()
+
+
+def copy_model(model: Model, out: Path) -> str:
+    """Put a model file into a folder, with what describes it; return its name there."""
+    assert model.path is not None
+    name = model.path.name if model.description else f"{model.header.kind}.onnx"
+    copy_file(model.path, out / name)
+    beside = model.path.with_suffix(".toml")
+    if model.description is not None:
+        if beside.is_file():
+            copy_file(beside, out / beside.name)
+        _copy_labels(model.description, model.path.parent, out)
+    return name
 
 
 def _copy_labels(description: Description, home: Path, out: Path) -> None:

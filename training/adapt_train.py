@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..engines import load
 from ..engines.engine import Engine
 from ..engines.export import export, make_header
+from ..engines.options import ORIGINAL
 from ..engines.settings import Decoding
 from ..models.labels import LABELS
 from ..models.net import Net
@@ -172,7 +173,7 @@ def exported(
     try:
         known = json.loads(told.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
-            return load(path), float(known["difference"])
+            return load(path, options=ORIGINAL), float(known["difference"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     net, _ = load_network(result.best)
@@ -187,7 +188,7 @@ def exported(
     }
     difference = export(net, path, make_header(net, "adapted-action", provenance=provenance))
     told.write_text(json.dumps({"stamp": stamp, "difference": difference}), encoding="utf-8")
-    return load(path), difference
+    return load(path, options=ORIGINAL), difference
 
 
 def leave_undecided(net: Net, labels: Sequence[str]) -> None:

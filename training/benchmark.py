@@ -84,6 +84,7 @@ def _header(models: "ModelSet", runs: int) -> dict[str, Any]:
         kind: {
             "name": model.header.name,
             "hash": model_hash(model.path.read_bytes()) if model.path is not None else None,
+            "engine": str(model.choice(models.options) or "NumPy"),
         }
         for kind, model in models.models.items()
     }

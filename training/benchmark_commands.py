@@ -80,9 +80,11 @@ def latency(
     with _told(NotLiveError), counting("live", round(seconds)) as advance:
         figures = measure_latency(config, model_set, seconds, progress=advance)
     document = {"schema": SCHEMA, "machine": machine(), "versions": versions()} | figures
+    document["models"] = model_set.describe()
     if as_json:
         print(json.dumps(document, indent=2))
     else:
+        print("\n".join(document["models"]))
         print_latency(document)
 
 

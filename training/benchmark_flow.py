@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from ..engines.engine import ModelError
 from ..engines.flow_net import flow_model
 from ..engines.metadata import one_line
-from ..engines.options import EngineOptions
+from ..engines.options import ORIGINAL, EngineOptions
 from ..stream.flow import stack_flow
 from ..stream.flow_method import Dis, Farneback, FlowMethod
 from ..stream.flow_network import NetworkFlow
@@ -207,7 +208,7 @@ def quality(job: FlowJob) -> list[dict[str, Any]]:
     model = found.models["action"]
     if model.path is None or model.header.takes != "stacks":
         raise ModelError(f"the action model {model.header.name} takes no flow; give another")
-    engine = model.load(EngineOptions(engine="onnx"))
+    engine = model.load(ORIGINAL)
     header = model.header
     methods: dict[str, FlowMethod] = {REFERENCE: Farneback(), **_methods(job.device)}
     evaluations = {name: Evaluation(header.labels, found.decoding) for name in methods}
@@ -242,13 +243,18 @@ def _of_action(name: str, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "way": name,
         "n_clips": report["n_clips"],
-        "auc": auc["mean"],
-        "auc_interval": auc["interval"],
+        "auc": _known(auc["mean"]),
+        "auc_interval": [_known(end) for end in auc["interval"]],
         "n_auc": auc["n"],
-        "px": px["median"],
-        "px_interval": px["interval"],
+        "px": _known(px["median"]),
+        "px_interval": [_known(end) for end in px["interval"]],
         "n_px": px["n"],
     }
+
+
+def _known(number: float) -> float | None:
+    """Return a number, or None for what is not known, which JSON has no number for."""
+    return number if isfinite(number) else None
 
 
 def _methods(device: int) -> dict[str, FlowMethod]:

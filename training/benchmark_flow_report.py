@@ -68,12 +68,17 @@ def _quality_table(rows: list[dict[str, Any]]) -> Table:
         *("way", "temporal AUC", "95 %", "median px", "95 %"),
     )
     for row in rows:
-        (low, high), (near, far) = row["auc_interval"], row["px_interval"]
         table.add_row(
-            *(row["way"], f"{row['auc']:.3f}", f"{low:.3f} to {high:.3f}"),
-            *(f"{row['px']:.1f}", f"{near:.1f} to {far:.1f}"),
+            *(row["way"], _told(3, row["auc"]), _told(3, *row["auc_interval"])),
+            *(_told(1, row["px"]), _told(1, *row["px_interval"])),
         )
     return table
+
+
+def _told(digits: int, *numbers: float | None) -> str:
+    """Return a number or an interval; a single clip has none."""
+    known = [f"{number:.{digits}f}" for number in numbers if number is not None]
+    return " to ".join(known) if len(known) == len(numbers) else "-"
 
 
 def _table(title: str, first: str, *headings: str) -> Table:
@@ -156,14 +161,14 @@ def _trade(axes: "Axes", document: dict[str, Any]) -> None:
                     size=7,
                 )
         axes.plot([], [], marker, color="#444444", label=what)
-    axes.axhline(0.005, color="#aaaaaa", linewidth=0.8, linestyle="--")
+    axes.axhline(0.005, color="#aaaaaa", linewidth=0.8, linestyle="--", label="network's bound")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(x=0.4)
-    axes.legend(fontsize=8, loc="center left")
+    axes.legend(fontsize=8, loc="lower left")
     axes.set_xlabel("ms a pair of frames", size=8)
     axes.set_ylabel("end-point difference, px: mean, line to 99 %", size=8)
-    axes.set_title("Difference to OpenCV's Farneback (dashed: bound of the network)", size=10)
+    axes.set_title("Difference to OpenCV's Farneback", size=10)
     axes.grid(alpha=0.3)
 
 

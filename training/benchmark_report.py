@@ -63,7 +63,7 @@ def print_benchmark(document: dict[str, Any]) -> None:
     )
     console.print(", ".join(f"{name} {v}" for name, v in document["versions"].items()))
     for kind, model in document["models"].items():
-        console.print(f"{kind}: {model['name']} ({model['hash'] or 'no file'})")
+        console.print(f"{kind}: {model['name']} ({model['hash'] or 'no file'}): {model['engine']}")
     console.print(_stage_table(document), _ratio_table(document))
     console.print(_process_table(document["pipeline"]))
     latency = document["latency"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.engine import Header
+from ..engines.engine import Header, ModelError
 from ..engines.metadata import model_hash, one_line, read_header
 from ..engines.network import Network
 from ..engines.options import Precision
@@ -166,6 +166,9 @@ def _tensorrt(
     if there is not None:
         plan = read_plan(there.path, key_for(hash_, precision, there.shapes, device))
         return TrtNetwork(plan, subject.name, device=device, precision=precision)
+    if precision == "int8":  # TensorRT wants zeros in the middle; what is measured here has not
+        how = "playspot compile --engine tensorrt --precision int8"
+        raise ModelError(f"there is no int8 plan; use `{how}` first")
     reference = OrtNetwork(model, subject.name)
     inputs = reference.inputs
     reference.close()

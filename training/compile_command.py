@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..engines.engine import ModelError
 from ..engines.options import Backend, Precision
 from .user_errors import check_folder, make_folder, user_errors
 
+BEST_FIRST: tuple[Backend, ...] = ("tensorrt", "cuda", "openvino", "onnx")
 LARGEST_BATCH, SMALLEST_SIDE, LARGEST_SIDE = 256, 32, 4096
 
 
@@ -21,7 +23,7 @@ def compile_models(
     ] = None,
     engine: Annotated[
         Literal["tensorrt", "cuda", "openvino", "onnx"] | None,
-        typer.Option(help="What is to run them. (default: tensorrt if it is there, else onnx)"),
+        typer.Option(help="What is to run them. (default: the first of these that is there)"),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8"] | None,
@@ -67,16 +69,18 @@ def compile_models(
 ) -> None:
     """Compile the networks for this machine, and prove that they still say the same.
 
-    What agrees with the original, `detect` and `run` use from then on. Exit code 1 if it does not.
+    What agrees with the original and is not slower, `detect` and `run` use from then on. Exit code
+    1 if it does not agree.
 
     Example: playspot compile --engine onnx --precision int8
     """
     if is_listed or is_removed:
         with user_errors():
-            _list(is_removed, as_json)
+            _list(is_removed, as_json, device)
         return
     batches, sizes = _batch(batch), _sizes(size)
-    backend, wanted = _engine(engine, precision, device)
+    with user_errors():
+        backend, wanted = _engine(engine, precision, device)
     if fuse_flow and wanted == "bf16":
         raise typer.BadParameter("--fuse-flow --precision bf16: not supported; use fp16")
     if wanted == "int8" and calibrate is None and clips == 0:
@@ -141,11 +145,12 @@ def _engine(
     """Return what to compile for and how, or refuse it with the reason."""
     from ..engines.availability import availability
 
-    backend = engine or ("tensorrt" if availability("tensorrt", device).is_there else "onnx")
+    there = (one for one in BEST_FIRST if availability(one, device).is_there)
+    backend: Backend = engine or next(there, "onnx")
     wanted = precision or ("fp16" if backend in ("tensorrt", "cuda") else "int8")
     found = availability(backend, device)
     if not found.is_there:
-        raise typer.BadParameter(f"--engine {backend}: {found.why}")
+        raise ModelError(f"the engine {backend} cannot be used: {found.why}")
     if reason := _refusal(backend, wanted):
         raise typer.BadParameter(f"--engine {backend} --precision {wanted}: {reason}")
     return backend, wanted
@@ -163,9 +168,10 @@ def _refusal(backend: Backend, precision: Precision) -> str | None:
     return None if "BF16" in able else "this processor has no bf16; use fp16 or int8"
 
 
-def _list(is_removed: bool, as_json: bool) -> None:
+def _list(is_removed: bool, as_json: bool, device: int) -> None:
     """Print what is compiled; then remove it, if so."""
     from ..engines import compiled as cache
+    from ..engines.backends import standing
 
     found = list(cache.compiled_networks())
     if is_removed:
@@ -173,13 +179,14 @@ def _list(is_removed: bool, as_json: bool) -> None:
             cache.remove(one)
         print(f"{cache.store()}: {len(found)} removed")
     elif as_json:
-        print(json.dumps([one.model_dump(mode="json", exclude={"report"}) for one in found]))
+        rows = [one.model_dump(mode="json", exclude={"report"}) for one in found]
+        told = [{"standing": standing(one, device)} for one in found]
+        print(json.dumps([row | more for row, more in zip(rows, told, strict=True)]))
     elif not found:
         print(f"{cache.store()}: nothing is compiled; see `playspot compile --help`")
     else:
         for one in found:
-            usable = "passed" if one.passed else "not passed"
             print(
                 f"{one.kind} {one.model_name} ({one.model_hash}): {one.backend} {one.precision}, "
-                f"{usable}, {one.created:%Y-%m-%d %H:%M}, for {one.machine}"
+                f"{one.created:%Y-%m-%d %H:%M}, {standing(one, device)}"
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines import compiled as cache
+from ..engines.backends import standing
 from ..engines.catalogue import Model, ModelSet, find_models, identify
 from ..engines.compiled import Compiled
 from ..engines.engine import Engine, ModelError
@@ -23,14 +24,14 @@ from ..engines.precision import convert
 from ..engines.profiles import BATCH, SIDE, Range
 from ..engines.settings import Decoding
 from ..stream.pictures import fit_size
-from ..stream.whole_file import whole_file
 from .calibration import Recorder, feed, inputs_of, read, recordings, rendered
 from .clips import Clip, ClipError, load_truth
 from .compile_network import InBatches, Size, build, open_compiled, shapes_of
+from .compile_speed import SECONDS, Speed, measure_speeds
+from .fused_models import write_fused
 from .parity import BOUNDS, Parity
 from .parity_torch import TorchNetwork, rebuild
 from .scores import score_clip, takes_frames
-from .user_errors import make_folder
 
 CLIPS = 18  # two for each instrument
 
@@ -58,7 +59,9 @@ class Request:
     device : int
         Number of the GPU.
     fused : Path or None
-        Folder in which the action model gets the optical flow in front of it.
+        Folder for the set in which the action model has the optical flow in front of it.
+    seconds : float
+        In which the speed of a network is measured.
     """
 
     models: Path | None = None
@@ -72,6 +75,7 @@ class Request:
     duration: float = 10.0
     device: int = 0
     fused: Path | None = None
+    seconds: float = SECONDS
 
     @property
     def video_size(self) -> Size:
@@ -93,12 +97,21 @@ class Outcome:
         How many were compared on, by where they are from.
     notes : list of str
         What could not be compared, and why.
+    speeds : dict of kind to Speed
+        Of what was compiled; not of what is the original itself, or that no clip has inputs for.
+    standings : dict of kind to str
+        Whether `auto` uses it, and why: `backends.standing`.
+    fused : Path or None
+        Folder of the set in which the action model has the optical flow in front of it.
     """
 
     compiled: dict[str, Compiled]
     parities: list[Parity]
     clips: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    standings: dict[str, str] = field(default_factory=dict)
+    fused: Path | None = None
 
     @property
     def faults(self) -> list[str]:
@@ -148,6 +161,7 @@ def run(request: Request) -> Outcome:
     found = model_set(request.models)
     models = networks(found)
     originals = {kind: read_model(_path(model)) for kind, model in models.items()}
+    clips = _clips(request)
     feeds = _feeds(request, models, originals) if request.precision == "int8" else {}
     signed = request.backend == "tensorrt"  # it takes no other integers
     contents = {
@@ -156,23 +170,41 @@ def run(request: Request) -> Outcome:
     }
     targets = dict(models)
     if request.fused is not None:
-        targets["action"] = _fuse(request.fused, originals, contents)
+        targets["action"] = _fuse(request.fused, found, originals, contents)
     kept: dict[str, Compiled] = {}
     for kind, model in targets.items():
         kept[kind], contents[kind] = _compile(request, model, originals[kind], contents[kind])
     with ExitStack() as stack:
-        candidates = {
-            kind: stack.enter_context(_candidate(request, model, kept[kind], contents[kind]))
-            for kind, model in targets.items()
-        }
-        outcome = _compare(request, found, candidates)
+        opened: dict[str, Network] = {}
+        candidates: dict[str, Engine] = {}
+        for kind, model in targets.items():
+            opened[kind] = open_compiled(kept[kind], contents[kind], request.device)
+            engine = stack.enter_context(_engine(model, opened[kind]))
+            candidates[kind] = InBatches(engine, *_limits(request))
+        outcome = _compare(request, found, candidates, clips)
+        timed = {kind: network for kind, network in opened.items() if not kept[kind].is_original}
+        outcome.speeds = measure_speeds(
+            targets,
+            originals,
+            timed,
+            [*clips["bandstand"], *clips["recordings"]],
+            n=_limits(request)[0],
+            device=request.device,
+            seconds=request.seconds,
+        )
+    parity = outcome.parities[0]
     for kind, one in kept.items():
-        passed = not outcome.parities[0].faults(kind)
-        told = outcome.parities[0].report()
-        judged = one.model_copy(update={"passed": passed, "report": told})
-        outcome.compiled[kind] = cache.save(judged, contents[kind])
+        judged: dict[str, Any] = {"passed": not parity.faults(kind), "report": parity.report()}
+        if speed := outcome.speeds.get(kind):
+            judged |= {"speed_up": speed.speed_up, "against": speed.against}
+        saved = cache.save(one.model_copy(update=judged), contents[kind])
+        outcome.compiled[kind] = saved
+    for kind, saved in outcome.compiled.items():
+        outcome.standings[kind] = standing(saved, request.device)
     if request.fused is not None:
-        outcome.notes.append(f"{targets['action'].path}: use it with --models {request.fused}")
+        outcome.fused = request.fused
+        if request.backend in ("onnx", "openvino"):
+            outcome.notes.append("on a CPU OpenCV's flow is 3 to 5 times as fast as a fused one")
     return outcome
 
 
@@ -194,11 +226,10 @@ def _engine(model: Model, network: Network) -> Iterator[Engine]:
         engine.close()
 
 
-@contextmanager
-def _candidate(request: Request, model: Model, kept: Compiled, content: bytes) -> Iterator[Engine]:
-    with _engine(model, open_compiled(kept, content, request.device)) as engine:
-        least, _, most = request.batch if kept.backend == "tensorrt" else BATCH
-        yield InBatches(engine, least, most)
+def _limits(request: Request) -> tuple[int, int]:
+    """Return the smallest and the largest batch that what is compiled takes."""
+    least, _, most = request.batch if request.backend == "tensorrt" else BATCH
+    return least, most
 
 
 def _feeds(
@@ -230,23 +261,17 @@ def _feeds(
     return {kind: recorder.feeds for kind, recorder in recorders.items()}
 
 
-def _fuse(folder: Path, originals: dict[str, bytes], contents: dict[str, bytes]) -> Model:
+def _fuse(
+    folder: Path, found: ModelSet, originals: dict[str, bytes], contents: dict[str, bytes]
+) -> Model:
     """Put the flow in front of the action model: into a folder, and in both dictionaries."""
     from ..engines.fuse import fuse_flow
 
-    if "action" not in originals:
-        raise ModelError("--fuse-flow: no action network in this set; give --models with one")
-    fused = fuse_flow(originals["action"])
+    model = write_fused(found, folder).models["action"]
     # Flow needs single precision, so it is put in front of what has been converted.
     is_same = contents["action"] == originals["action"]
-    contents["action"] = fused if is_same else fuse_flow(contents["action"])
-    originals["action"] = fused
-    make_folder(folder)
-    path = folder / "action.onnx"
-    with whole_file(path) as partial:
-        partial.write_bytes(fused)
-    model = identify(path, "fused")
-    assert model is not None
+    originals["action"] = read_model(_path(model))
+    contents["action"] = originals["action"] if is_same else fuse_flow(contents["action"])
     return model
 
 
@@ -271,12 +296,13 @@ def _compile(
     return built, built.read()
 
 
-def _compare(request: Request, found: ModelSet, candidates: Mapping[str, Engine]) -> Outcome:
+def _compare(
+    request: Request,
+    found: ModelSet,
+    candidates: Mapping[str, Engine],
+    clips: Mapping[str, list[Clip]],
+) -> Outcome:
     """Return how the candidates, and PyTorch where it can be asked, agree with the reference."""
-    clips = rendered("test", request.n_clips, request.duration, request.video_size)
-    real = [] if request.compare is None else recordings(request.compare)
-    if not clips and not real:
-        raise ClipError("nothing to compare on: --clips 18, or --compare FOLDER")
     notes: list[str] = []
     reference: dict[str, Engine] = {}
     by_torch: dict[str, Engine] = {}
@@ -306,10 +332,21 @@ def _compare(request: Request, found: ModelSet, candidates: Mapping[str, Engine]
             )
             sets.append((parity, {**reference, **engines}))
         counts = {
-            "bandstand": _add(clips, reference, sets, "comparing, bandstand"),
-            "recordings": _add(real, reference, sets, "comparing, recordings"),
+            whence: _add(some, reference, sets, f"comparing, {whence}")
+            for whence, some in clips.items()
         }
     return Outcome({}, [parity for parity, _ in sets], counts, notes)
+
+
+def _clips(request: Request) -> dict[str, list[Clip]]:
+    """Return the clips to compare on, by where they are from."""
+    clips = {
+        "bandstand": rendered("test", request.n_clips, request.duration, request.video_size),
+        "recordings": [] if request.compare is None else recordings(request.compare),
+    }
+    if not any(clips.values()):
+        raise ClipError("nothing to compare on: --clips 18, or --compare FOLDER")
+    return clips
 
 
 def _add(

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..engines.engine import ModelError
-from ..engines.options import EngineOptions
+from ..engines.options import ORIGINAL, EngineOptions
 from ..stream.one_line import one_line, reason_of
 from .doctor_machine import (
     Finding,
@@ -90,7 +90,7 @@ def document_of(findings: list[Finding]) -> dict[str, Any]:
 
 
 def _engines(device: int) -> Iterator[Finding]:
-    from ..engines.backends import available, conflict
+    from ..engines.availability import available, conflict, no_gpu
     from ..engines.machine import gpu
 
     has_gpu = gpu(device) is not None
@@ -100,14 +100,19 @@ def _engines(device: int) -> Iterator[Finding]:
         if found.is_there:
             yield Finding(f"engine {found.backend}", "ok", f"there{version}, {found.why}")
         elif found.backend in ("cuda", "tensorrt") and not has_gpu:
-            yield Finding(f"engine {found.backend}", "ok", "not there: no NVIDIA GPU, or no driver")
+            yield Finding(f"engine {found.backend}", "ok", f"not there: {no_gpu(device)}")
         else:
             state: State = "fault" if found.backend == "onnx" else "could"
-            why, _, how = found.why.partition(": ")
+            why, how = _advice(found.why)
             yield Finding(f"engine {found.backend}", state, f"not there: {why}", how)
     if fault := conflict():
-        says, _, how = fault.partition(": ")
-        yield Finding("engines", "could", says, how)
+        yield Finding("engines", "could", *_advice(fault))
+
+
+def _advice(why: str) -> tuple[str, str]:
+    """Return why something is not there, and the command that mends it, if there is one."""
+    says, found, how = why.rpartition(": pip ")
+    return (says, f"pip {how}") if found else (why, "")
 
 
 def _models(folder: Path | None, device: int) -> Iterator[Finding]:
@@ -138,7 +143,7 @@ def _models(folder: Path | None, device: int) -> Iterator[Finding]:
 
 def _run(model: Any, kind: str) -> None:
     """Run a model once on the CPU, to which all falls back."""
-    engine = model.load(EngineOptions(engine="onnx"))
+    engine = model.load(ORIGINAL)
     header = engine.header
     side = header.picture_side
     patch = header.front_end == "yamnet"
@@ -171,8 +176,8 @@ def _flow(device: int) -> Iterator[Finding]:
 
 
 def _compiled(device: int) -> Iterator[Finding]:
+    from ..engines.backends import standing
     from ..engines.compiled import compiled_networks, store
-    from ..engines.machine import machine
 
     all_ = list(compiled_networks())
     if not all_:
@@ -180,12 +185,12 @@ def _compiled(device: int) -> Iterator[Finding]:
         yield Finding("compiled networks", "ok", "none", how)
         return
     for one in all_:
-        what = f"{one.model_name} ({one.model_hash}), {one.backend}, {one.precision}"
-        if one.machine != machine(one.backend, device):
-            says, do = f"{what}: for another machine, {one.machine}: not used here", ""
-        elif not one.passed:
-            says, do = f"{what}: failed its checks: not used", "playspot compile"
-        else:
-            says, do = f"{what}: for this machine, of {one.created:%Y-%m-%d}", ""
-        state: State = "could" if do else "ok"
-        yield Finding("compiled networks", state, f"{says} ({store()})", do)
+        what = f"{one.model_name or one.kind} ({one.model_hash}), {one.backend}, {one.precision}"
+        told, is_fine = standing(one, device), one.passed
+        try:
+            one.read()
+        except ModelError as error:
+            told, is_fine = one_line(str(error)), False
+        says = f"{what}, of {one.created:%Y-%m-%d}: {told} ({store()})"
+        state: State = "ok" if is_fine else "could"
+        yield Finding("compiled networks", state, says, "" if is_fine else "playspot compile")

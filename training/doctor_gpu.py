@@ -6,6 +6,7 @@ hangs or brings its process down does not end the others.
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -176,10 +177,13 @@ def _call(
     name: str, look: Callable[..., list[Check]], given: Given, *arguments: Any
 ) -> list[Check]:
     began = time.monotonic()
+    logging.disable(logging.WARNING)  # the report tells it; some would be told in every cycle
     try:
         checks = look(given, *arguments)
     except NoPlanError as error:
         return [Check(name, "skipped", str(error))]
+    finally:
+        logging.disable(logging.NOTSET)
     seconds = (time.monotonic() - began) / max(1, len(checks))
     return [Check(**(asdict(check) | {"seconds": seconds})) for check in checks]
 

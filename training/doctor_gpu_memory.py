@@ -126,6 +126,7 @@ def host_memory(path: Path = Path("/proc/self/status")) -> dict[str, float]:
 
 def two_processes(given: Given, kind: str) -> list[Check]:
     """Run a network in two spawned processes at once: both finish, with the same scores."""
+    given.need_plan(kind)
     calls = [(given, kind), (given, kind)]
     results = [
         result

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..engines.options import ORIGINAL
+from ..stream.commands import EngineOption, PrecisionOption, engine_options
 from ..stream.config import Latency
 from .evaluate_report import plain, print_report
 from .user_errors import check_folder, make_folder, user_errors
@@ -51,6 +53,8 @@ def evaluate(
     latency: Annotated[
         Latency, typer.Option(help="`low`: what the models say with the past alone.")
     ] = "normal",
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Measure when, where and which on clips with ground truth, by the paper's metrics and others.
 
@@ -74,6 +78,9 @@ def evaluate(
         )
     if is_recorded and latency != "normal":
         raise typer.BadParameter("--record is for figures of --latency normal")
+    if is_recorded and (engine or precision):
+        raise typer.BadParameter("--record is for figures of the models' own files: no --engine")
+    wish = engine_options(engine, precision).model_copy(update={"builds": False})
     with user_errors():
         from .evaluate_run import Request, record, run
 
@@ -84,8 +91,9 @@ def evaluate(
             if written is not None:
                 make_folder(written)
         request = Request(
-            place, dataset, videos, predictor, models, split, cache, processes, latency
-        )
+            place, dataset, videos, predictor, models, split, cache, processes, latency,
+            ORIGINAL if is_recorded else wish,
+        )  # fmt: skip
         report, measured = run(request)
         if is_recorded and models is not None:
             record(report, models)

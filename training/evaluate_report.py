@@ -37,11 +37,22 @@ KINDS = {
 }
 
 
+def ran(model: Mapping[str, Any]) -> str:
+    """Return what ran a model, for people.
+
+    Examples
+    --------
+    >>> ran({"engine": "openvino-cpu", "precision": "int8"})
+    'on openvino-cpu at int8'
+    """
+    return f"on {model['engine']} at {model['precision']}"
+
+
 def print_report(report: Mapping[str, Any]) -> None:
     """Print the figures of `evaluate`, of any data set, as tables."""
     console = Console()
     for kind, model in report.get("models", {}).items():
-        console.print(f"{kind}: {model['name']} ({model['hash']})", highlight=False)
+        console.print(f"{kind}: {model['name']} ({model['hash']}), {ran(model)}", highlight=False)
     found = rows(report)
     if "n_clips" in report:
         console.print(f"{report['n_clips']} clips, split {report['split']}", highlight=False)

@@ -4,12 +4,13 @@ Says what it skips on standard error and shows progress; `evaluate_command` pars
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..engines.engine import Kind
 from ..engines.metadata import parse_model, read_header, read_model, write_header
+from ..engines.options import EngineOptions
 from ..stream.config import Latency
 from ..stream.whole_file import whole_file
 from .clips import Clip, ClipError, ClipIndex, index_clips, load_truth
@@ -46,6 +47,8 @@ class Request:
         That compute features.
     latency : {"normal", "low"}
         `low`: what the models say with the past alone.
+    options : EngineOptions
+        What runs the models.
     """
 
     root: Path
@@ -57,11 +60,12 @@ class Request:
     cache: Path | None = None
     processes: int = 1
     latency: Latency = "normal"
+    options: EngineOptions = field(default_factory=EngineOptions)
 
     def scorer(self) -> ModelScores:
         """Return the models, ready to score clips."""
         cache = self.cache or self.root / ".features"
-        return ModelScores(self.models, cache, self.processes, self.latency)
+        return ModelScores(self.models, cache, self.processes, self.latency, self.options)
 
 
 def run(request: Request) -> tuple[Report, StandardMetrics | None]:

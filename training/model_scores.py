@@ -4,11 +4,13 @@ A clip that cannot be read, or has nothing that a model takes, is skipped and co
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..engines.catalogue import find_models
 from ..engines.engine import Engine, Models
+from ..engines.options import EngineOptions
 from ..stream.config import Latency
 from .cache import cache_clips
 from .clips import Clip
@@ -29,6 +31,8 @@ class ModelScores:
         That compute features.
     latency : {"normal", "low"}
         `low`: what the models say with the past alone; the cache holds nothing for that.
+    options : EngineOptions, optional
+        What runs them; as for `detect` without it, so maybe what was compiled: `described` tells.
 
     Attributes
     ----------
@@ -39,9 +43,14 @@ class ModelScores:
     """
 
     def __init__(
-        self, models: Path | None, cache: Path, processes: int = 1, latency: Latency = "normal"
+        self,
+        models: Path | None,
+        cache: Path,
+        processes: int = 1,
+        latency: Latency = "normal",
+        options: EngineOptions | None = None,
     ) -> None:
-        self.found: Models = find_models(models)
+        self.found: Models = replace(find_models(models), options=options or EngineOptions())
         self.skipped: list[tuple[str, str]] = []
         self._engines: dict[str, Engine] = {k: engine for k, engine in self.found.load().items()}
         self._cache = cache
@@ -90,10 +99,15 @@ class ModelScores:
                 yield clip, scores
 
     def described(self) -> dict[str, Any]:
-        """Return which models these are, and how they are decoded: for a report."""
+        """Return which models these are, what runs them and how they are decoded: for a report."""
         return {
             "models": {
-                kind: {"name": engine.header.name, "hash": engine.hash}
+                kind: {
+                    "name": engine.header.name,
+                    "hash": engine.hash,
+                    "engine": engine.backend,
+                    "precision": engine.precision,
+                }
                 for kind, engine in self._engines.items()
             },
             "decoding": self.found.decoding.model_dump(),

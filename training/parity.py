@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engines.bounds import LARGEST, MEAN
 from ..engines.options import Precision
 from ..engines.settings import Decoding
 from .evaluate import FUSED, Evaluation
@@ -55,10 +56,10 @@ class Bounds:
 
 FLOW_LARGEST, FLOW_MEAN = 0.01, 1e-4  # of a score, from another optical flow
 BOUNDS: dict[Precision, Bounds] = {
-    "fp32": Bounds(1e-4, 1e-5, 0.005, 0.5),
-    "fp16": Bounds(0.02, 0.001),
-    "bf16": Bounds(0.1, 0.01),
-    "int8": Bounds(None, 0.02),
+    "fp32": Bounds(LARGEST["fp32"], MEAN["fp32"], 0.005, 0.5),
+    "fp16": Bounds(LARGEST["fp16"], MEAN["fp16"]),
+    "bf16": Bounds(LARGEST["bf16"], MEAN["bf16"]),
+    "int8": Bounds(LARGEST["int8"], MEAN["int8"]),
 }
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AGREEMENT = ("network", "candidate", "largest", "mean", "n", "")
+SPEED = ("network", "candidate", "fp32, ms", "ms", "times", "quartiles", "n")
 CHANGE = ("output", "candidate", "AUC", "change", "n", "px", "change", "n", "")
 COLOURS = {"sound": "#b9770e", "object": "#2471a3", "action": "#c0392b"}
 _Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+SPEED_TITLE = "speed, times that of ONNX Runtime fp32; a step at a time, one thread"
 SMALLEST = 1e-9  # differences below are drawn here
 
 
@@ -41,6 +44,7 @@ def as_json(request: Request, outcome: Outcome) -> dict[str, Any]:
             one.model_dump(mode="json", exclude={"report"}) for one in outcome.compiled.values()
         ],
         "parities": [parity.report() for parity in outcome.parities],
+        "speeds": [asdict(speed) for speed in outcome.speeds.values()],
         "notes": outcome.notes,
         "machine": {"processor": processor(), "system": platform.platform(),
                     "cores": os.cpu_count()},
@@ -113,7 +117,20 @@ def _tables(outcome: Outcome) -> list[_Table]:
     tables: list[_Table] = [(f"scores, absolute difference; {clips}", AGREEMENT, agreements)]
     if changes:
         tables.append(("when and where; held-out clips of the bandstand", CHANGE, changes))
+    if outcome.speeds:
+        tables.append((SPEED_TITLE, SPEED, _speeds(outcome)))
     return tables
+
+
+def _speeds(outcome: Outcome) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for kind, speed in outcome.speeds.items():
+        one = outcome.compiled[kind]
+        low, high = speed.quartiles
+        cells = (f"{speed.original_ms:.2f}", f"{speed.compiled_ms:.2f}", f"{speed.speed_up:.2f}")
+        spread = f"{low:.2f}-{high:.2f}"
+        found.append((kind, f"{one.backend} {one.precision}", *cells, spread, str(speed.n)))
+    return found
 
 
 def _accepted(parity: Parity) -> str:
@@ -128,9 +145,11 @@ def _accepted(parity: Parity) -> str:
 def _ending(outcome: Outcome) -> list[str]:
     lines = [
         f"{one.kind}, {one.model_name} ({one.model_hash}): {one.backend} {one.precision} "
-        + ("passed, and is used from now on" if one.passed else "is kept, but not used")
-        for one in outcome.compiled.values()
+        + (f"passed, {outcome.standings[kind]}" if one.passed else "is kept, but not used")
+        for kind, one in outcome.compiled.items()
     ]
+    if outcome.fused is not None:
+        lines.append(f"use the fused set: playspot detect FILE --models {outcome.fused}")
     return [*(_accepted(parity) for parity in outcome.parities), *outcome.faults, *lines]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..engines import load
 from ..engines.engine import Engine, ModelError
+from ..engines.options import ORIGINAL
 from .config import TrainConfig, TrainingError
 
 
@@ -39,7 +40,7 @@ def load_teachers(config: TrainConfig, paths: Mapping[str, Path | None]) -> dict
 
 
 def load_teacher(path: Path, kind: str) -> Engine:
-    """Return a trained model as an engine.
+    """Return a trained model as an engine: its own file, as its hash names what is kept of it.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def load_teacher(path: Path, kind: str) -> Engine:
         If it cannot be used, or is of another kind.
     """
     if path.suffix != ".pt":
-        engine = load(path)
+        engine = load(path, options=ORIGINAL)
     else:
         from ..engines.export import export, make_header
         from .train import load_network
@@ -56,7 +57,7 @@ def load_teacher(path: Path, kind: str) -> Engine:
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / f"{path.stem}.onnx"
             export(net, exported, make_header(net, path.stem))
-            engine = load(exported)
+            engine = load(exported, options=ORIGINAL)
     if engine.header.kind != kind:
         raise ModelError(f"{path}: is a {engine.header.kind} model, --{kind} needs a {kind} model")
     return engine

@@ -96,6 +96,8 @@ class Context:
             DEVICE.misuse("a context is pushed after it was detached")
         if os.getpid() != DEVICE.pid:
             DEVICE.misuse("a context is pushed in a process that was forked off later")
+        if DEVICE.is_lost:
+            raise LaunchError("cuCtxPushCurrent failed: an illegal memory access was encountered")
         if DEVICE.pycuda_stack():  # pycuda leaves only its topmost one to the driver
             DEVICE.stack().pop()
         DEVICE.stack().append(self)

@@ -8,6 +8,7 @@ never released, and runs at the end of the process too (exit status 99).
 
 `FAKE_GPU` makes it fail: "no-driver", "no-gpu", "old-driver", "no-capture",
 "out-of-memory:N" (at the N-th allocation, counted from 1), "launch:N" (at the N-th kernel),
+"lost:N" (as that, and the context is lost: from then on every call fails, as is CUDA's way),
 "build" (a layer that TensorRT has nothing for).
 """
 
@@ -89,6 +90,8 @@ class FakeDevice:
         self.streams: dict[int, FakeStream] = {}
         self.alive: dict[int, str] = {}  # id -> what: everything else that must be released
         self.faults: list[str] = []
+        self.logger: Any = None  # TensorRT's
+        self.is_lost = False
         self.n_allocations = 0
         self.n_kernels = 0
         self.n_captures = 0
@@ -216,6 +219,8 @@ class FakeDevice:
     def left(self) -> list[str]:
         """Return what is wrong: misuse, and what nobody released."""
         found = [*self.faults]
+        if self.is_lost:
+            return found  # there is no way to release anything
         found += [f"device memory of {block.data.size} bytes" for block in self.blocks.values()]
         found += [f"page-locked memory of {size} bytes" for size, _owner in self.pinned.values()]
         found += ["a stream" for _ in self.streams]

@@ -6,7 +6,7 @@ from typing import Any
 
 from .fake_device import DEVICE
 
-SUCCESS, NO_DEVICE, NOT_SUPPORTED, INVALIDATED = 0, 100, 801, 901
+SUCCESS, NO_DEVICE, INVALID_DEVICE, NOT_SUPPORTED, INVALIDATED = 0, 100, 101, 801, 901
 THREAD_LOCAL = 1
 
 Work = list[Callable[[], None]]
@@ -91,6 +91,12 @@ class LibCuda:
 
     def cuInit(self, flags: Any) -> int:  # noqa: N802
         return NO_DEVICE if DEVICE.fault == "no-gpu" else SUCCESS
+
+    def cuDeviceGet(self, device: Any, number: int) -> int:  # noqa: N802
+        if number > 0:
+            return INVALID_DEVICE
+        _set(device, 0)
+        return SUCCESS
 
     def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
         _set(count, 1)

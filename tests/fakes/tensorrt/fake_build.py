@@ -8,6 +8,7 @@ import onnx
 from pycuda.fake_device import DEVICE
 
 from .fake_plan import version, write_plan
+from .fake_rules import asymmetric, reads_bytes
 from .fake_types import (
     FROM_ONNX,
     BuilderFlag,
@@ -18,22 +19,15 @@ from .fake_types import (
     IHostMemory,
     ILogger,
     MemoryPoolType,
+    NetworkDefinitionCreationFlag,
     OnnxParserFlag,
     PreviewFeature,
     ProfilingVerbosity,
+    has_gpu,
     need_logger,
 )
 
 PHASES = ("Building", "Timing")
-
-
-def has_gpu(logger: ILogger) -> None:
-    """Fail as the real one does without a GPU: a line in the log, then no object."""
-    need_logger(logger)
-    if DEVICE.fault in ("no-driver", "no-gpu", "old-driver"):
-        code = 35 if DEVICE.fault == "old-driver" else 100
-        logger.log(ILogger.Severity.ERROR, f"CUDA initialization failure with error: {code}")
-        raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class ITensor:
@@ -143,6 +137,10 @@ class OnnxParser:
             onnx.checker.check_model(proto)
         except Exception as error:
             self._errors.append(ParserError._of(f"Failed to parse the ONNX model: {error}"))
+            self._logger.log(ILogger.Severity.ERROR, self._errors[-1].desc())
+            return False
+        if (node := asymmetric(proto.graph)) is not None:
+            self._errors.append(ParserError._of(f"{node}: zero_point must be zero and int8"))
             self._logger.log(ILogger.Severity.ERROR, self._errors[-1].desc())
             return False
         self._network._model = proto
@@ -257,7 +255,7 @@ class IBuilderConfig:
         made.builder_optimization_level = 3
         made.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         made.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
-        made.max_aux_streams = 0
+        made.max_aux_streams = -1  # what TensorRT holds best
         made.avg_timing_iterations = 1
         made.flags = 1 << BuilderFlag.TF32
         made._profiles, made._limits, made._cache = [], {}, None
@@ -318,6 +316,8 @@ class Builder:
         return self._logger
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
+        if not flags & 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED:
+            DEVICE.misuse("a network whose types release 10 would choose by itself")
         return INetworkDefinition._new()
 
     def create_builder_config(self) -> IBuilderConfig:
@@ -325,9 +325,6 @@ class Builder:
 
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile._new()
-
-    def is_network_supported(self, network: INetworkDefinition, config: IBuilderConfig) -> bool:
-        return network._model is not None
 
     def build_serialized_network(
         self, network: INetworkDefinition, config: IBuilderConfig
@@ -348,6 +345,10 @@ class Builder:
             return "Network must have at least one output"
         if DEVICE.fault == "build":
             return "Could not find any implementation for node conv1"
+        if config.max_aux_streams != 0:
+            DEVICE.misuse("a plan that may use more streams than it is given")
+        if (user := reads_bytes(network._model.graph)) is not None:
+            return f"{user}: input has type UInt8, which only a cast to float or half takes"
         for number in range(network.num_inputs):
             tensor = network.get_input(number)
             if -1 not in tensor.shape[:]:

@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 from pycuda.fake_device import ALIGNMENT, DEVICE, FakeStream
 
-from .fake_build import has_gpu
 from .fake_plan import read_plan
 from .fake_types import (
     DataType,
@@ -20,6 +19,7 @@ from .fake_types import (
     ILogger,
     TensorIOMode,
     TensorLocation,
+    has_gpu,
     nptype,
 )
 
@@ -33,7 +33,7 @@ def _alive(made: Any, what: str) -> None:
 
 
 def _gone(made: Any, what: str) -> None:
-    if DEVICE.alive.pop(id(made), None) is not None:
+    if DEVICE.alive.pop(id(made), None) is not None and not DEVICE.is_lost:
         DEVICE.need_context(f"releasing {what}")
         DEVICE.no_pending(f"{what} is released")
 
@@ -365,7 +365,8 @@ class _Kernel:
         if context._state != self._state:
             DEVICE.misuse("a kernel runs, or a graph, whose execution context changed since")
         DEVICE.n_kernels += 1
-        if DEVICE.fails_at("launch", DEVICE.n_kernels):
+        DEVICE.is_lost = DEVICE.is_lost or DEVICE.fails_at("lost", DEVICE.n_kernels)
+        if DEVICE.is_lost or DEVICE.fails_at("launch", DEVICE.n_kernels):
             raise DEVICE.error("cuStreamSynchronize", "an illegal memory access was encountered")
         engine = context._engine
         context._check_addresses()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import numpy as np
+from pycuda.fake_device import DEVICE
 
 
 class BuilderFlag(enum.IntEnum):
@@ -228,6 +229,19 @@ class Logger(ILogger):
 def need_logger(logger: Any) -> None:
     if not isinstance(logger, ILogger) or not getattr(logger, "_is_made", False):
         raise TypeError("__init__() must be called when overriding ILogger")
+    known = DEVICE.logger
+    if known is not None and known is not logger:
+        DEVICE.misuse("a second logger: TensorRT has one in a process")
+    DEVICE.logger = logger
+
+
+def has_gpu(logger: ILogger) -> None:
+    """Fail as the real one does without a GPU: a line in the log, then no object."""
+    need_logger(logger)
+    if DEVICE.fault in ("no-driver", "no-gpu", "old-driver"):
+        code = 35 if DEVICE.fault == "old-driver" else 100
+        logger.log(ILogger.Severity.ERROR, f"CUDA initialization failure with error: {code}")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class IHostMemory:
