@@ -282,9 +282,12 @@ def test_a_plan_is_not_loaded_for_inputs_that_it_is_not_for(bench: Bench) -> Non
     """Two networks would stay in the memory of the GPU, and one would never be used."""
     bench.build.result = PLAN
     loaded: list[Compiled] = []
-    network = SwitchingNetwork(
-        bench.open_first, bench.build, lambda plan: (loaded.append(plan), bench.second)[1]
-    )
+
+    def load(plan: Compiled) -> Network:
+        loaded.append(plan)
+        return bench.second
+
+    network = SwitchingNetwork(bench.open_first, bench.build, load)
     network.run({"x": np.ones((5, 3), np.float32)})
     assert not loaded
     assert run_until_switched(network)[-1] == "tensorrt"

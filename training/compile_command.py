@@ -145,8 +145,8 @@ def _engine(
     """Return what to compile for and how, or refuse it with the reason."""
     from ..engines.availability import availability
 
-    there = (one for one in BEST_FIRST if availability(one, device).is_there)
-    backend: Backend = engine or next(there, "onnx")
+    there = [one for one in BEST_FIRST if availability(one, device).is_there]
+    backend: Backend = engine if engine is not None else [*there, BEST_FIRST[-1]][0]
     wanted = precision or ("fp16" if backend in ("tensorrt", "cuda") else "int8")
     found = availability(backend, device)
     if not found.is_there:
