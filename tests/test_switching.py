@@ -19,7 +19,7 @@ from playspot.engines.compiled import Compiled, compiled_networks, find, mark, s
 from playspot.engines.engine import ModelError
 from playspot.engines.machine import machine, tensorrt_version
 from playspot.engines.metadata import model_hash
-from playspot.engines.network import Arrays, Tensor
+from playspot.engines.network import Arrays, Network, Tensor
 from playspot.engines.options import EngineOptions
 from playspot.engines.planned import tensorrt_network
 from playspot.engines.switching import COMPARED, OUTSIDE, SwitchingNetwork
