@@ -24,7 +24,6 @@ from playspot.engines.options import EngineOptions  # noqa: E402
 from playspot.models.labels import LABELS  # noqa: E402
 from playspot.stream.detector import model_info  # noqa: E402
 from playspot.training import compile_run, compile_speed, parity  # noqa: E402
-from playspot.training.benchmark_rounds import Times  # noqa: E402
 from playspot.training.calibration import Recorder, a_few, recordings, rendered  # noqa: E402
 from playspot.training.clips import ClipError  # noqa: E402
 from playspot.training.compile_command import compile_models  # noqa: E402
@@ -383,8 +382,8 @@ def test_a_file_that_is_no_model_of_ours_says_what_to_do(tmp_path: Path) -> None
 def test_the_speed_is_the_median_of_what_rounds_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """A round in which the machine was busy with something else changes nothing."""
     taken = {
-        "original": Times(wall=[0.003, 0.006, 0.003, 0.030, 0.003]),
-        "compiled": Times(wall=[0.002, 0.004, 0.002, 0.002, 0.002]),
+        "original": [0.003, 0.006, 0.003, 0.030, 0.003],
+        "compiled": [0.002, 0.004, 0.002, 0.002, 0.002],
     }
     monkeypatch.setattr(compile_speed, "time_rounds", lambda *_: taken)
     network = _Doubling()

@@ -58,7 +58,7 @@ def _table_of(document: dict[str, Any], network: dict[str, Any]) -> Table:
         box=SIMPLE,
     )
     table.add_column("way", no_wrap=True)
-    for heading in ("batch", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "inputs/s", "roofline", "n"):
+    for heading in ("batch", "p50 ms", "p95 ms", "p99 ms", "inputs/s", "roofline", "n"):
         table.add_column(heading, justify="right")
     before = None
     for row in _rows(document, network["kind"]):
@@ -68,7 +68,7 @@ def _table_of(document: dict[str, Any], network: dict[str, Any]) -> Table:
         share = row["roofline_share"]
         table.add_row(
             *(f"{row['way']}, {row['precision']}", str(row["batch"])),
-            *(f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms", "cpu_ms")),
+            *(f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
             f"{row['per_second']:.0f}",
             "-" if share is None else f"{100 * share:.0f} %",
             str(row["n"]),
@@ -147,9 +147,7 @@ def _latency(axes: "Axes", network: dict[str, Any], rows: list[dict[str, Any]]) 
             size=8,
         )
     axes.set_xlim(0, 1.25 * top)
-    axes.set_xlabel(
-        "ms a run: median, line to 95 and 99 % (roofline: of the fastest run, by CPU time)", size=8
-    )
+    axes.set_xlabel("ms a run: median, line to 95 and 99 % (roofline: of the fastest run)", size=8)
     axes.set_title(f"{network['kind']}, batch {first}, {network['gmac']:.3f} GMAC", size=10)
 
 

@@ -132,11 +132,10 @@ def measure(greys: NDArray[np.uint8], job: FlowJob) -> tuple[list[dict[str, Any]
             }
             batch = np.ascontiguousarray(frames[None])
             calls |= {f"{NETWORK}, {way.name}": partial(way.run, batch) for way in networks}
-            for name, times in time_rounds(calls, job.seconds, skipped).items():
-                found = figures(times.wall, n)
+            for name, taken in time_rounds(calls, job.seconds, skipped).items():
+                found = figures(taken, n)
                 row = {"size": size, "batch": n, "way": name, "n": found["n"]}
                 row |= {key: found[key] / n for key in ("p50_ms", "p95_ms", "p99_ms")}
-                row["cpu_ms"] = 1000 * float(np.median(times.cpu)) / n
                 rows.append(row)
     finally:
         for way in networks:

@@ -37,14 +37,14 @@ def print_flow(document: dict[str, Any]) -> None:
 
 
 def _cost_table(rows: list[dict[str, Any]]) -> Table:
-    headings = ("size", "pairs", "p50", "p95", "p99", "CPU", "n")
+    headings = ("size", "pairs", "p50", "p95", "p99", "n")
     table = _table("ms a pair of frames", "way", *headings)
     before = None
     for row in rows:
         if before not in (None, (row["size"], row["batch"])):
             table.add_section()
         before = (row["size"], row["batch"])
-        times = (f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms", "cpu_ms"))
+        times = (f"{row[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms"))
         table.add_row(row["way"], row["size"], str(row["batch"]), *times, str(row["n"]))
     return table
 

@@ -1,5 +1,6 @@
 """Ways to run a network, timed in rounds so that noise hits all alike."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .benchmark_inputs import batch_of
-from .benchmark_ways import ON_GPU, WAYS, Subject, Way, open_ways
+from .benchmark_ways import DEFAULTS, ON_GPU, WAYS, Subject, Way, open_ways
 from .graph_cost import GraphCost, graph_cost
 from .roofline import Peak, cpu_peak, gpu_peak
 
@@ -37,14 +38,6 @@ class Timed:
     skipped: dict[str, str] = field(default_factory=dict)
     peaks: dict[str, Peak] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Times:
-    """Seconds of each run of a call: by the clock, and of the processor, all threads."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
 
 
 def measure(
@@ -89,14 +82,14 @@ def measure(
                 seconds,
                 timed.skipped,
             )
-            for (name, precision), times in found.items():
+            for (name, precision), taken in found.items():
                 row = {"kind": subject.kind, "batch": n, "way": name, "precision": precision}
-                row |= figures(times.wall, n) | {"cpu_ms": 1000 * float(np.median(times.cpu))}
+                row |= figures(taken, n)
                 is_gpu = name in ON_GPU
                 above = timed.peaks.get("gpu" if is_gpu else "cpu")
-                # The fastest run, as of the peak; on a CPU by its own time, all threads: others may
-                # have had it for the rest.
-                took = min(times.wall if is_gpu else times.cpu)
+                # The fastest run, as of the peak. That of a CPU is of one core.
+                cores = 1 if is_gpu else (os.cpu_count() or 1) if name == DEFAULTS else threads
+                took = min(taken) * cores
                 share = None if above is None else above.share(costs[precision, n], took)
                 timed.rows.append(row | {"roofline_share": share})
     finally:
@@ -119,8 +112,8 @@ def time_rounds(
     *,
     min_rounds: int = MIN_ROUNDS,
     seed: int = 0,
-) -> dict[Any, Times]:
-    """Return how long each call took in every round.
+) -> dict[Any, list[float]]:
+    """Return how long each call took in every round, seconds.
 
     A round is each call once, in an order drawn for it. A call that fails is left out and noted.
 
@@ -137,7 +130,7 @@ def time_rounds(
 
     Examples
     --------
-    >>> {name: len(times.wall) for name, times in time_rounds({"a": int}, 0.0, {}).items()}
+    >>> {name: len(taken) for name, taken in time_rounds({"a": int}, 0.0, {}).items()}
     {'a': 5}
     """
     from ..engines.metadata import one_line
@@ -151,16 +144,15 @@ def time_rounds(
             text = ", ".join(name) if isinstance(name, tuple) else str(name)
             failed[text] = one_line(error)
             del left[name]
-    taken = {name: Times() for name in left}
+    taken: dict[Any, list[float]] = {name: [] for name in left}
     order, draw = list(left), random.Random(seed)
     end, rounds = time.perf_counter() + seconds, 0
     while order and (rounds < min_rounds or time.perf_counter() < end):
         draw.shuffle(order)
         for name in order:
-            began, spent = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             left[name]()
-            taken[name].wall.append(time.perf_counter() - began)
-            taken[name].cpu.append(time.process_time() - spent)
+            taken[name].append(time.perf_counter() - began)
             _settle()
         rounds += 1
     return taken

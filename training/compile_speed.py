@@ -106,7 +106,7 @@ def measure_speed(
     taken = time_rounds(calls, seconds, failed)
     if failed:
         raise ModelError(f"{kind}: its speed cannot be measured ({next(iter(failed.values()))})")
-    ours, theirs = (np.asarray(taken[name].wall) for name in calls)
+    ours, theirs = (np.asarray(taken[name]) for name in calls)
     low, usual, high = np.percentile(ours / theirs, (25, 50, 75))
     return Speed(
         kind,

@@ -286,7 +286,7 @@ def graphs(given: Given, kind: str) -> list[Check]:
         is_captured = bool(with_graphs.uses_graphs)
     if failed:
         return [Check(f"CUDA graphs {kind}", "fail", "; ".join(failed.values()))]
-    on, off = (figures(times[name].wall) for name in ("with", "without"))
+    on, off = (figures(times[name]) for name in ("with", "without"))
     told = f"p50 {on['p50_ms']:.3f} ms with, {off['p50_ms']:.3f} without (n = {on['n']})"
     if not is_captured:
         told = f"the work cannot be captured; {told}"
@@ -318,7 +318,7 @@ def _latency(
     times = time_rounds({name: partial(run, batch)}, seconds, failed)
     if failed:
         return Check(name, "fail", failed[name])
-    found = figures(times[name].wall, len(batch))
+    found = figures(times[name], len(batch))
     told = (
         f"p50 {found['p50_ms']:.3f}, p95 {found['p95_ms']:.3f}, p99 {found['p99_ms']:.3f} ms, "
         f"{found['per_second']:.0f} inputs/s (n = {found['n']})"
