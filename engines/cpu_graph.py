@@ -10,7 +10,7 @@ Three things fall off the fast path of ONNX Runtime on a CPU:
 * int8: `(x - mean) / scale` of pictures, which it moves in front of the transposition, where it
   goes by 3 numbers at a time: it is a 1x1 convolution.
 
-The scores differ by the order of additions alone (1e-7). Figures: docs/engines.md.
+The scores differ by the order of additions alone (1e-7). Figures: benchmarks/engines.md.
 """
 
 import platform
