@@ -276,7 +276,7 @@ def test_the_schema_of_events_is_printed(tmp_path: Path) -> None:
 def long_run(media: ModuleType, tmp_path: Path) -> Iterator["tuple[subprocess.Popen[str], Path]"]:
     """Start a detection that takes a while, in a session of its own."""
     clip = media.make_clip(
-        tmp_path / "long.mp4", duration=240.0, size=(64, 48), video_rate=8.0, sample_rate=None
+        tmp_path / "long.mp4", duration=600.0, size=(64, 48), video_rate=8.0, sample_rate=None
     )
     command = [sys.executable, "-m", "playspot.stream", "detect", str(clip), "--labels", "drum"]
     with subprocess.Popen(
