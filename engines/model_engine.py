@@ -10,6 +10,7 @@ from .backends import open_network
 from .engine import Header, ModelError, Scores
 from .metadata import AGAIN, find_header, model_hash, no_header, parse_model, read_model
 from .network import Network
+from .network_engine import NetworkEngine
 from .options import EngineOptions
 
 # What the input of each kind is: element type, axes, and what they are called. An action model
@@ -22,7 +23,7 @@ INPUTS: dict[str, tuple[type[np.generic], int, str]] = {
 }
 
 
-class ModelEngine:
+class ModelEngine(NetworkEngine):
     """One of our networks, ready to run.
 
     Parameters
@@ -63,29 +64,13 @@ class ModelEngine:
         found = find_header(proto, name) if header is None else header
         if found is None:
             raise no_header(name)
-        self.header = found
         self.hash = model_hash(content)
         network = network or open_network(content, name, options or EngineOptions())
         if fault := _fault(network, found):
             network.close()
             raise ModelError(f"{name}: {fault}; {AGAIN}")
-        self._network: Network | None = network
+        super().__init__(found, network)
         self._input = network.inputs[0]
-
-    @property
-    def network(self) -> Network | None:
-        """What is underneath; None once it is closed."""
-        return self._network
-
-    @property
-    def backend(self) -> str:
-        """What runs it now."""
-        return "none" if self._network is None else self._network.backend
-
-    @property
-    def precision(self) -> str:
-        """The precision in which it runs now."""
-        return "none" if self._network is None else self._network.precision
 
     def __call__(self, batch: NDArray[Any]) -> Scores:
         """Return the scores of a batch; shapes as in the table of `engine`.
@@ -97,8 +82,7 @@ class ModelEngine:
         ModelError
             If the run fails.
         """
-        if self._network is None:
-            raise ValueError(f"the model {self.header.name!r} is closed; load it again")
+        network = self.running()
         if not self._input.fits(batch):
             raise ValueError(
                 f"the {self.header.kind} model {self.header.name!r} takes "
@@ -106,19 +90,13 @@ class ModelEngine:
                 f"given is {batch.dtype} {batch.shape}"
             )
         try:
-            scores = self._network.run({self._input.name: batch})["scores"]
+            scores = network.run({self._input.name: batch})["scores"]
         except ModelError as error:
             raise ModelError(
                 f"the model {self.header.name!r} failed on a batch {batch.shape} "
                 f"({error}); give inputs of another size, or another model"
             ) from None
         return np.asarray(scores, np.float32)
-
-    def close(self) -> None:
-        """Release the network. Calling it twice is harmless."""
-        if self._network is not None:
-            self._network.close()
-        self._network = None
 
 
 def _takes(header: Header) -> str:

@@ -5,7 +5,7 @@
 checks and its meaning around it (`model_engine`, `teacher`); `flow_net` does so for optical flow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +44,13 @@ class Tensor:
             return False
         sizes = zip(self.shape, array.shape, strict=True)
         return all(n > 0 and (n == m or not isinstance(m, int)) for m, n in sizes)
+
+
+def check_feeds(inputs: Iterable[Tensor], feeds: Arrays, name: str) -> None:
+    """Raise a ValueError if an input is missing, or is given another type or shape."""
+    for tensor in inputs:
+        if tensor.name not in feeds or not tensor.fits(feeds[tensor.name]):
+            raise ValueError(f"{name}: its input {tensor.name} is {tensor}")
 
 
 class Network(Protocol):

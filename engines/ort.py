@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .cpu_graph import for_cpu
 from .engine import ModelError
 from .metadata import AGAIN, one_line
-from .network import Arrays, Tensor
+from .network import Arrays, Tensor, check_feeds
 from .ort_binding import Binding
 
 Device = Literal["cpu", "cuda"]
@@ -165,9 +165,7 @@ class OrtNetwork:
         """Return every output by name; see `Network.run`."""
         if self._session is None:
             raise ValueError(f"the network of {self._name} is closed; load it again")
-        for tensor in self.inputs:
-            if tensor.name not in feeds or not tensor.fits(feeds[tensor.name]):
-                raise ValueError(f"{self._name}: its input {tensor.name} is {tensor}")
+        check_feeds(self.inputs, feeds, self._name)
         names = [tensor.name for tensor in self.outputs]
         try:
             if self._binding is not None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .cpu_graph import for_cpu
 from .engine import ModelError
 from .metadata import AGAIN, one_line, parse_model
-from .network import Arrays, Tensor
+from .network import Arrays, Tensor, check_feeds
 from .options import Precision
 
 CACHE = 64  # kernels kept, for all input sizes together; 5000 otherwise, 0.7 MB for each size
@@ -99,9 +99,7 @@ class OpenVinoNetwork:
         """Return every output by name; see `Network.run`."""
         if self._request is None:
             raise ValueError(f"the network of {self._name} is closed; load it again")
-        for tensor in self.inputs:
-            if tensor.name not in feeds or not tensor.fits(feeds[tensor.name]):
-                raise ValueError(f"{self._name}: its input {tensor.name} is {tensor}")
+        check_feeds(self.inputs, feeds, self._name)
         arrays = {tensor.name: np.ascontiguousarray(feeds[tensor.name]) for tensor in self.inputs}
         try:
             found = self._request.infer(arrays, share_inputs=True, share_outputs=True)

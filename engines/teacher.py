@@ -19,6 +19,7 @@ from .description import Description, Evidence, find_description, read_descripti
 from .engine import ModelError, Scores
 from .metadata import model_hash, one_line, parse_model, read_model
 from .network import Network, Tensor
+from .network_engine import NetworkEngine
 from .options import EngineOptions
 
 Values = NDArray[np.float32]
@@ -64,7 +65,7 @@ class _Reading:
     competitors: list[int]
 
 
-class TeacherEngine:
+class TeacherEngine(NetworkEngine):
     """A described public network, ready to run.
 
     Parameters
@@ -101,8 +102,17 @@ class TeacherEngine:
         content = read_model(model)
         parse_model(content, str(model))
         self.description = description
-        self.header = description.header
         network = network or open_network(content, str(model), options or EngineOptions())
+        super().__init__(description.header, network)
+        try:
+            self._read(model, content, network)
+        except ModelError:
+            self.close()
+            raise
+
+    def _read(self, model: Path, content: bytes, network: Network) -> None:
+        """Take from the description what is done before and after the network."""
+        description = self.description
         self._input = _pick(model, "input", network.inputs, description.input.name)
         self._output = _pick(model, "output", network.outputs, description.output.name)
         self._rank = len(self._input.shape)
@@ -113,25 +123,9 @@ class TeacherEngine:
         # Other readings of the same network are another model: what it said is not to be kept.
         self.hash = model_hash(content + repr((description, self._readings)).encode())
         self._logistic = self._calibration()
-        self._network: Network | None = network
         used = [n for r in self._readings for n in (*r.own, *r.support, *r.competitors)]
         if description.output.n_classes and max(used) >= description.output.n_classes:
             raise ModelError(f"{model}: class {max(used)} is beyond its last class")
-
-    @property
-    def network(self) -> Network | None:
-        """What is underneath; None once it is closed."""
-        return self._network
-
-    @property
-    def backend(self) -> str:
-        """What runs it now."""
-        return "none" if self._network is None else self._network.backend
-
-    @property
-    def precision(self) -> str:
-        """The precision in which it runs now."""
-        return "none" if self._network is None else self._network.precision
 
     def __call__(self, batch: NDArray[Any]) -> Scores:
         """Return the scores of a batch; shapes as in the table of `engine`.
@@ -143,8 +137,7 @@ class TeacherEngine:
         ModelError
             If the network fails on it.
         """
-        if self._network is None:
-            raise ValueError(f"the model {self.header.name!r} is closed; load it again")
+        self.running()
         if self.header.kind == "object":
             return self._scores(self._seen(batch))  # (B, K, h, w)
         out = self._run(self._patches(batch))
@@ -153,12 +146,6 @@ class TeacherEngine:
         if self.description.focus_db is not None and self.header.front_end == "yamnet":
             scores = scores * focus(batch, self.description.focus_db)[:, None]
         return scores[..., None]  # (B, K, 1)
-
-    def close(self) -> None:
-        """Release the network. Calling it twice is harmless."""
-        if self._network is not None:
-            self._network.close()
-        self._network = None
 
     def _check_pictures(self, batch: NDArray[Any]) -> None:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3 or not batch.size:
@@ -222,9 +209,9 @@ class TeacherEngine:
         return self._gather(self._probabilities(out)).transpose(0, 1, 4, 2, 3)
 
     def _run(self, x: Values) -> Values:
-        assert self._network is not None
+        network = self.running()
         try:
-            out = self._network.run({self._input.name: x})[self._output.name]
+            out = network.run({self._input.name: x})[self._output.name]
         except (ModelError, ValueError) as error:
             raise ModelError(
                 f"the model {self.header.name!r} failed on an input {x.shape} "

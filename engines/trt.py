@@ -20,7 +20,7 @@ from .cuda import Buffer, Gpu, abandon, cuda_errors, out_of_memory
 from .cuda_graph import Graph, GraphError
 from .engine import ModelError
 from .metadata import one_line
-from .network import Arrays, Tensor
+from .network import Arrays, Tensor, check_feeds
 from .options import Precision
 from .trt_log import the_log
 
@@ -102,9 +102,7 @@ class TrtNetwork:
         """
         if not self._release.alive:
             raise ValueError(f"the network of {self._name} is closed; load it again")
-        for tensor in self.inputs:
-            if tensor.name not in feeds or not tensor.fits(feeds[tensor.name]):
-                raise ValueError(f"{self._name}: its input {tensor.name} is {tensor}")
+        check_feeds(self.inputs, feeds, self._name)
         return self._loaded.run({tensor.name: feeds[tensor.name] for tensor in self.inputs})
 
     def close(self) -> None:

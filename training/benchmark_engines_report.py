@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
+from .benchmark_report import begun
 from .benchmark_ways import WAYS
 
 if TYPE_CHECKING:
@@ -19,21 +19,12 @@ COLOURS: Final = dict(
         strict=True,
     )
 )
-WIDTH: Final = 110  # of tables that go to a file
 SHADES: Final = {"fp32": 1.0, "bf16": 0.75, "fp16": 0.6, "int8": 0.4}
 
 
 def print_engines(document: dict[str, Any]) -> None:
     """Print the JSON document of `benchmark engines` as tables."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    host = document["machine"]
-    console.print(
-        f"{host['cpu']}, {host['cores']} cores, {host['system']}; load {host['load']}; "
-        f"{host['date']}; {document['threads']} thread(s) an operator"
-    )
-    console.print(", ".join(f"{name} {v}" for name, v in document["versions"].items() if v))
+    console = begun(document, f"{document['threads']} thread(s) an operator")
     for name, peak in document["peaks"].items():
         console.print(
             f"{name}: {peak['flops'] / 1e9:.0f} GFLOP/s, {peak['bandwidth'] / 1e9:.0f} GB/s "

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
+
+from .benchmark_report import begun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH: Final = 110  # of tables that go to a file
 COLOURS: Final = {"OpenCV": "#444444", "DIS": "#2166ac", "network": "#1b7837"}
 RIGHT_MS: Final = 10.0
 MARKERS: Final = "osD^v<>"
@@ -18,15 +18,7 @@ MARKERS: Final = "osD^v<>"
 
 def print_flow(document: dict[str, Any]) -> None:
     """Print the JSON document of `benchmark flow` as tables."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    host = document["machine"]
-    console.print(
-        f"{host['cpu']}, {host['cores']} cores, {host['system']}; load {host['load']}; "
-        f"{host['date']}; one thread"
-    )
-    console.print(", ".join(f"{name} {v}" for name, v in document["versions"].items() if v))
+    console = begun(document, "one thread")
     console.print(_cost_table(document["rows"]))
     for what, rows in document["difference"].items():
         console.print(_difference_table(what, rows))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 110  # of tables that go to a file
 PACKAGES = {
     "playspot": "playspot",
     "numpy": "numpy",
@@ -53,14 +54,27 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def print_benchmark(document: dict[str, Any]) -> None:
-    """Print the JSON document of `benchmark` as tables."""
-    console = Console(highlight=False)
-    host = document["machine"]
-    console.print(
+def _host_line(host: dict[str, Any]) -> str:
+    return (
         f"{host['cpu']}, {host['cores']} cores, {host['system']}; load {host['load']}; "
         f"{host['date']}"
     )
+
+
+def begun(document: dict[str, Any], how: str) -> Console:
+    """Return a console on which machine and versions of a report are printed, and how it ran."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(f"{_host_line(document['machine'])}; {how}")
+    console.print(", ".join(f"{name} {v}" for name, v in document["versions"].items() if v))
+    return console
+
+
+def print_benchmark(document: dict[str, Any]) -> None:
+    """Print the JSON document of `benchmark` as tables."""
+    console = Console(highlight=False)
+    console.print(_host_line(document["machine"]))
     console.print(", ".join(f"{name} {v}" for name, v in document["versions"].items()))
     for kind, model in document["models"].items():
         console.print(f"{kind}: {model['name']} ({model['hash'] or 'no file'}): {model['engine']}")
