@@ -15,12 +15,12 @@ The scores differ by the order of additions alone (1e-7). Figures: benchmarks/en
 
 import platform
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .machine import cpu_flags
 from .metadata import parse_model
 from .onnx_graph import replace_nodes
 from .options import Backend
@@ -82,11 +82,9 @@ def _rewritten(proto: "ModelProto", backend: Backend, precision: str) -> bytes |
 @cache
 def has_blocks_of_8() -> bool:
     """Return whether ONNX Runtime works in blocks of 8 channels here: x86 without AVX-512."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return platform.machine() in ("x86_64", "AMD64") and "avx512f" not in flags
+    flags = cpu_flags()
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    return is_x86 and bool(flags) and "avx512f" not in flags
 
 
 def _parts(graph: "GraphProto", node: "NodeProto", weights: dict[str, Any]) -> "list[NodeProto]":

@@ -73,6 +73,25 @@ def processor() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the features that Linux tells of the processor; elsewhere none.
+
+    Examples
+    --------
+    >>> cpu_flags(Path("nowhere"))
+    frozenset()
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
 def machine(backend: Backend, device: int = 0) -> str:
     """Return the name of what a network is compiled for: what it says belongs together.
 

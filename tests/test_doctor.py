@@ -16,13 +16,14 @@ from playspot.engines import machine
 from playspot.engines.availability import Availability
 from playspot.engines.catalogue import bundled
 from playspot.engines.compiled import Compiled, save
+from playspot.engines.machine import cpu_flags
 from playspot.engines.metadata import model_hash
 from playspot.training import doctor, doctor_gpu, doctor_machine
 from playspot.training.doctor import examine, is_fine
 from playspot.training.doctor_command import doctor as command
 from playspot.training.doctor_gpu_checks import Check, Given, build, parity
 from playspot.training.doctor_gpu_report import markdown
-from playspot.training.doctor_machine import Finding, cpu_flags
+from playspot.training.doctor_machine import Finding
 
 FAKES = Path(__file__).with_name("fakes")
 # A small acceptance run: one precision, two cycles, two seconds of scene, one of optical flow.

@@ -5,11 +5,13 @@ import os
 import platform
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from ..engines.machine import processor
+from .processes import n_cores
 
 WIDTH = 110  # of tables that go to a file
 PACKAGES = {
@@ -24,23 +26,13 @@ PACKAGES = {
 
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on, and how busy it was (`load`: last minute)."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "cpu": _cpu(),
-        "cores": usable,
+        "cpu": processor(),
+        "cores": n_cores(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def versions() -> dict[str, str | None]:

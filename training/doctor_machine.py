@@ -73,7 +73,7 @@ def python() -> Iterator[Finding]:
 
 def processor() -> Iterator[Finding]:
     """Look at the processor, and what networks gain from it."""
-    from ..engines.machine import processor
+    from ..engines.machine import cpu_flags, processor
     from .processes import n_cores
 
     flags = cpu_flags()
@@ -85,25 +85,6 @@ def processor() -> Iterator[Finding]:
         yield Finding("processor", "ok", f"{told}; int8 gains little without VNNI or AMX")
     else:
         yield Finding("processor", "ok", told)
-
-
-def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the features that Linux tells of the processor; elsewhere none.
-
-    Examples
-    --------
-    >>> cpu_flags(Path("nowhere"))
-    frozenset()
-    """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
 
 
 def media() -> Iterator[Finding]:
